@@ -1,0 +1,275 @@
+//! What we claim about speed: the table of the appliance's numbers, measured on this machine.
+//!
+//! Runs the release program in processes of its own and loads it over loopback from the same
+//! machine, so client and server share its cores. Pairs that are compared run in turns within one
+//! run. The column "Faxbot" holds what Faxbot 3 gave on a two-core machine; it is not run here.
+
+#[path = "appliance/load.rs"]
+mod load;
+#[path = "appliance/rows.rs"]
+mod rows;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use load::{Client, Load, measure};
+use pagewire::codec::page::{FaxPage, Resolution};
+use pagewire::codec::raster::Bitmap;
+use pagewire::codec::tiff;
+use pdf_writer::{Content, Name, Pdf, Rect, Ref, Str};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pagewire");
+const BOOTSTRAP: &str = "bootstrap-key-of-the-benchmark";
+/// How long each load lasts.
+const SPAN: Duration = Duration::from_secs(3);
+/// Turns of each paired comparison.
+const TURNS: usize = 3;
+/// Rows of the long list.
+const ROWS: u32 = 200_000;
+
+fn main() {
+    // `cargo test --benches` builds and runs this too; it asks for nothing but that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!("{:52} {:>22} {:>24} {:>22}", "what", "Faxbot", "bar", "measured");
+    start_and_memory();
+    authentication();
+    wrong_secrets();
+    accepting();
+    long_list();
+    others_while_converting();
+}
+
+fn row(what: &str, faxbot: &str, bar: &str, measured: String) {
+    println!("{what:52} {faxbot:>22} {bar:>24} {measured:>22}");
+}
+
+/// A server on its own folder.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(data: &Path, env: &[(&str, &str)]) -> Self {
+        let address = free_address();
+        let process = Command::new(PROGRAM)
+            .args(["serve", "--route", "loopback", "--listen", &address.to_string()])
+            .arg("--data-dir")
+            .arg(data)
+            .env_clear()
+            .env("API_KEY", BOOTSTRAP)
+            .env("PAGEWIRE_LOG", "warn")
+            .envs(env.iter().copied())
+            .spawn()
+            .expect("the program starts");
+        let server = Self { process, address };
+        server.wait_until_up();
+        server
+    }
+
+    fn wait_until_up(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Client::connect(self.address).and_then(|mut client| client.get("/health", None)).is_err() {
+            assert!(Instant::now() < deadline, "the server did not come up");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address).expect("the server takes connections")
+    }
+
+    fn new_key(&self) -> String {
+        let answer = self.client().post_json("/admin/api-keys", BOOTSTRAP, r#"{"name":"bench"}"#);
+        field(&answer.expect("a key is made"), "token")
+    }
+
+    fn resident_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+fn field(json: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("not JSON: {json}"));
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {json}")).to_owned()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn start_and_memory() {
+    let data = folder();
+    drop(Server::start(data.path(), &[]));
+    let mut times: Vec<Duration> = (0..11)
+        .map(|_| {
+            let started = Instant::now();
+            let server = Server::start(data.path(), &[]);
+            let took = started.elapsed();
+            drop(server);
+            took
+        })
+        .collect();
+    times.sort();
+    row("cold start to first 200", "1.83 s", "<= 50 ms", format!("{:.0} ms", times[5].as_secs_f64() * 1e3));
+    let server = Server::start(data.path(), &[]);
+    row("idle RSS", "84 MB", "<= 20 MB", format!("{:.1} MB", server.resident_mb()));
+}
+
+/// `GET /fax/{id}` with a database key beside the same handler without authentication.
+fn authentication() {
+    let (keyed_data, open_data) = (folder(), folder());
+    let keyed = Server::start(keyed_data.path(), &[]);
+    let open = Server::start(open_data.path(), &[("REQUIRE_API_KEY", "false")]);
+    let key = keyed.new_key();
+    let send = |server: &Server, key: Option<&str>| {
+        let answer = server.client().post_fax(key, &ready_tiff()).expect("a fax is accepted");
+        format!("/fax/{}", field(&answer, "id"))
+    };
+    let (keyed_path, open_path) = (send(&keyed, Some(&key)), send(&open, None));
+    for connections in [1, 8, 64] {
+        let (mut with_key, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            with_key.push(measure(keyed.address, connections, SPAN, |client| client.get(&keyed_path, Some(&key))));
+            without.push(measure(open.address, connections, SPAN, |client| client.get(&open_path, None)));
+        }
+        let (with_key, without) = (Load::best(with_key), Load::best(without));
+        let bar = if connections == 8 { ">= 20,000/s, p99 <= 5 ms" } else { "" };
+        let faxbot = if connections == 8 { "10-12/s, p99 1.4 s" } else { "" };
+        row(&format!("GET /fax/{{id}} with a key, {connections} connections"), faxbot, bar, with_key.to_string());
+        row("  same handler without authentication", "", "", without.to_string());
+        let ratio = with_key.per_second() / without.per_second();
+        row("  ratio", "", ">= 95 %", format!("{:.1} %", ratio * 100.0));
+    }
+}
+
+fn wrong_secrets() {
+    let data = folder();
+    let server = Server::start(data.path(), &[]);
+    let (known, other) = (server.new_key(), server.new_key());
+    // With a right checksum, so that it is refused where wrong secrets are and not as a typo.
+    let forged = load::with_checksum(&format!("{}{}", &known[..22], &other[22..65]));
+    let load = measure(server.address, 8, SPAN, |client| client.get_refused("/fax", &forged));
+    row("wrong secret for a known id, 8 connections", "10/s, 46 ms CPU each", ">= 20,000/s, 0 argon2", load.to_string());
+}
+
+fn accepting() {
+    for (what, document, faxbot, bar) in [
+        ("POST /fax, fax-ready 1-page TIFF, 8 parallel", ready_tiff(), "49/s (not durable)", ">= 1,000/s"),
+        ("POST /fax, 1-page PDF, 8 parallel", one_page_pdf(), "", ""),
+    ] {
+        let data = folder();
+        let server = Server::start(data.path(), &[]);
+        let key = server.new_key();
+        let load = measure(server.address, 8, SPAN * 2, |client| client.post_fax(Some(&key), &document));
+        row(what, faxbot, bar, load.to_string());
+    }
+}
+
+fn long_list() {
+    let data = folder();
+    drop(Server::start(data.path(), &[]));
+    rows::fill(&data.path().join("pagewire.db"), ROWS);
+    let server = Server::start(data.path(), &[]);
+    let mut client = server.client();
+    for (what, query, faxbot) in [
+        ("job list, 200,000 rows: first page", "limit=50", "243 ms"),
+        ("  page 3,000 by offset", "limit=50&offset=150000", "614 ms"),
+        ("  last page by offset", "limit=50&offset=199950", ""),
+        ("  deep by cursor", "limit=50&cursor=1000", ""),
+        ("  one status, deep", "limit=50&status=FAILED&offset=20000", ""),
+    ] {
+        let path = format!("/admin/fax-jobs?{query}");
+        let mut times: Vec<Duration> = (0..50)
+            .map(|_| {
+                let started = Instant::now();
+                client.get(&path, Some(BOOTSTRAP)).expect("a page of the list");
+                started.elapsed()
+            })
+            .collect();
+        times.sort();
+        row(what, faxbot, "<= 5 ms any page", format!("{:.2} ms", times[25].as_secs_f64() * 1e3));
+    }
+}
+
+/// p99 of `/health` while a 100-page PDF is converted, beside a quiet moment.
+fn others_while_converting() {
+    let data = folder();
+    let server = Server::start(data.path(), &[]);
+    let key = server.new_key();
+    let health = |client: &mut Client| client.get("/health", None);
+    // A steady trickle, as people make it: a flood would measure itself.
+    let quiet = load::paced(server.address, SPAN, health);
+    let pages = pdf(100);
+    let mut sender = server.client();
+    let sending = std::thread::spawn(move || sender.post_fax(Some(&key), &pages).expect("the long fax is accepted"));
+    let busy = load::paced(server.address, SPAN, health);
+    sending.join().expect("the long fax was sent");
+    row("p99 of /health, quiet", "", "", format!("{:.2} ms", quiet.p99().as_secs_f64() * 1e3));
+    let ratio = busy.p99().as_secs_f64() / quiet.p99().as_secs_f64();
+    let measured = format!("{:.2} ms ({ratio:.1}x)", busy.p99().as_secs_f64() * 1e3);
+    row("  while a 100-page PDF converts", "deaf 0.96 s", "<= 2x", measured);
+}
+
+/// A page of text-like marks as a TIFF that needs no conversion.
+fn ready_tiff() -> Vec<u8> {
+    let mut page = Bitmap::white(1728, 2156);
+    for line in 0..40 {
+        for letter in 0..60 {
+            for y in 0..18 {
+                for x in 0..(4 + (line * 7 + letter * 13) % 11) {
+                    page.set_black(150 + letter * 24 + x, 150 + line * 45 + y);
+                }
+            }
+        }
+    }
+    tiff::write(&[FaxPage::from_bitmap(&page, Resolution::FINE)])
+}
+
+fn one_page_pdf() -> Vec<u8> {
+    pdf(1)
+}
+
+/// A PDF of pages full of text.
+fn pdf(pages: i32) -> Vec<u8> {
+    let mut pdf = Pdf::new();
+    let (catalog, tree, font) = (Ref::new(1), Ref::new(2), Ref::new(3));
+    let ids: Vec<Ref> = (0..pages).map(|index| Ref::new(10 + 2 * index)).collect();
+    pdf.catalog(catalog).pages(tree);
+    pdf.pages(tree).kids(ids.iter().copied()).count(pages);
+    pdf.type1_font(font).base_font(Name(b"Helvetica"));
+    for &id in &ids {
+        let content_id = Ref::new(id.get() + 1);
+        let mut page = pdf.page(id);
+        page.parent(tree).media_box(Rect::new(0.0, 0.0, 612.0, 792.0)).contents(content_id);
+        page.resources().fonts().pair(Name(b"F"), font);
+        drop(page);
+        let mut content = Content::new();
+        content.begin_text().set_font(Name(b"F"), 11.0).set_leading(14.0).next_line(72.0, 720.0);
+        for line in 0..45 {
+            content.show(Str(format!("Line {line}: the quick brown fox jumps over the lazy dog, {id:?}").as_bytes()));
+            content.next_line_using_leading();
+        }
+        content.end_text();
+        pdf.stream(content_id, &content.finish());
+    }
+    pdf.finish()
+}

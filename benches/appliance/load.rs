@@ -1,0 +1,168 @@
+//! A small load generator: one thread and one kept-alive connection each, so that it costs little
+//! beside the server it measures.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Pause between the requests of [`paced`].
+const PACE: Duration = Duration::from_millis(2);
+
+/// One connection.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    pub fn get(&mut self, path: &str, key: Option<&str>) -> io::Result<String> {
+        self.exchange("GET", path, key, "", &[], 200)
+    }
+
+    pub fn get_refused(&mut self, path: &str, key: &str) -> io::Result<String> {
+        self.exchange("GET", path, Some(key), "", &[], 401)
+    }
+
+    pub fn post_json(&mut self, path: &str, key: &str, body: &str) -> io::Result<String> {
+        self.exchange("POST", path, Some(key), "application/json", body.as_bytes(), 200)
+    }
+
+    pub fn post_fax(&mut self, key: Option<&str>, document: &[u8]) -> io::Result<String> {
+        let head = "--edge\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n+15551234567\r\n\
+                    --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+        let body = [head.as_bytes(), document, b"\r\n--edge--\r\n"].concat();
+        self.exchange("POST", "/fax", key, "multipart/form-data; boundary=edge", &body, 202)
+    }
+
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        media_type: &str,
+        body: &[u8],
+        expected: u16,
+    ) -> io::Result<String> {
+        let key = key.map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status: u16 = line.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| io::Error::other(line.clone()))?;
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut content = vec![0; length];
+        self.stream.read_exact(&mut content)?;
+        let content = String::from_utf8_lossy(&content).into_owned();
+        if status == expected { Ok(content) } else { Err(io::Error::other(format!("{status}: {content}"))) }
+    }
+}
+
+/// What a load came to.
+pub struct Load {
+    latencies: Vec<Duration>,
+    span: Duration,
+}
+
+impl Load {
+    fn new(mut latencies: Vec<Duration>, span: Duration) -> Self {
+        assert!(!latencies.is_empty(), "no request came through");
+        latencies.sort();
+        Self { latencies, span }
+    }
+
+    /// The turn with the highest rate: what disturbs a measurement only ever lowers it.
+    pub fn best(turns: Vec<Self>) -> Self {
+        turns.into_iter().max_by(|a, b| a.per_second().total_cmp(&b.per_second())).expect("at least one turn")
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.span.as_secs_f64()
+    }
+
+    pub fn p99(&self) -> Duration {
+        self.latencies[self.latencies.len() * 99 / 100]
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0}/s, p99 {:.2} ms", self.per_second(), self.p99().as_secs_f64() * 1e3)
+    }
+}
+
+/// Requests as fast as they are answered, on so many connections, for `span`.
+pub fn measure(
+    address: SocketAddr,
+    connections: usize,
+    span: Duration,
+    request: impl Fn(&mut Client) -> io::Result<String> + Sync,
+) -> Load {
+    let over = AtomicBool::new(false);
+    let started = Instant::now();
+    let latencies = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = Client::connect(address).expect("a connection");
+                    let mut latencies = Vec::new();
+                    while !over.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        request(&mut client).expect("an answer as expected");
+                        latencies.push(began.elapsed());
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        std::thread::sleep(span);
+        over.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|thread| thread.join().expect("a client that ends well")).collect()
+    });
+    Load::new(latencies, started.elapsed())
+}
+
+/// Requests one after the other with a pause, on one connection, for `span`.
+pub fn paced(address: SocketAddr, span: Duration, request: impl Fn(&mut Client) -> io::Result<String>) -> Load {
+    let mut client = Client::connect(address).expect("a connection");
+    let started = Instant::now();
+    let mut latencies = Vec::new();
+    while started.elapsed() < span {
+        let began = Instant::now();
+        request(&mut client).expect("an answer as expected");
+        latencies.push(began.elapsed());
+        std::thread::sleep(PACE);
+    }
+    Load::new(latencies, started.elapsed())
+}
+
+/// A token's text with the checksum it needs.
+pub fn with_checksum(text: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = crc32fast::hash(text.as_bytes());
+    let mut checksum = [0; 6];
+    for digit in checksum.iter_mut().rev() {
+        *digit = DIGITS[rest as usize % 62];
+        rest /= 62;
+    }
+    format!("{text}{}", checksum.map(char::from).iter().collect::<String>())
+}

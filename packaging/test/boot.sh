@@ -1,0 +1,39 @@
+#!/bin/sh
+# The service on a Debian that really boots, in a container: notify, watchdog, restart, credential, socket
+# activation, and documents read under everything the unit forbids. boot.sh FOLDER_OF_THE_RELEASE
+set -eu
+. "$(dirname -- "$0")/lib.sh"
+need_root_and_namespaces
+command -v systemd-nspawn >/dev/null || skip 'systemd-nspawn is not installed'
+own_namespaces "$0" "$@"
+
+longest_boot_s=180
+
+new_chroot bookworm ca-certificates,curl,systemd,systemd-sysv
+cp "$1"/pagewire_*.deb "$chroot/tmp/pagewire.deb"
+mount -t proc proc "$chroot/proc"
+in_chroot dpkg --install /tmp/pagewire.deb >"$chroot/install.log" 2>&1 || { cat "$chroot/install.log"; exit 1; }
+umount "$chroot/proc"
+sed -i 's/^#route = .*/route = "loopback"/' "$chroot/etc/pagewire/pagewire.toml"
+cp "$root/packaging/test/lib.sh" "$root/packaging/test/booted.sh" "$chroot/root/"
+
+# The tests are the last thing the machine does.
+cat >"$chroot/etc/systemd/system/booted.service" <<'UNIT'
+[Unit]
+After=pagewire.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'sh /root/booted.sh >/root/result 2>&1'
+ExecStopPost=/bin/systemctl --no-block poweroff
+UNIT
+ln -s ../booted.service "$chroot/etc/systemd/system/multi-user.target.wants/"
+
+# A network of its own, so that its ports are free whatever runs on this machine.
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout --kill-after=20 "$longest_boot_s" \
+  systemd-nspawn --quiet --directory="$chroot" --machine=pagewire-test --register=no --keep-unit \
+  --private-network --console=pipe --boot </dev/null >"$chroot/boot.log" 2>&1 || true
+
+[ -e "$chroot/root/result" ] || skip "no Debian boots in a container here: $(tail -n 1 "$chroot/boot.log")"
+cat "$chroot/root/result"
+check 'the tests in it came to their end' grep '^end$' "$chroot/root/result"
+all_passed && ! grep -q '^not ok' "$chroot/root/result"

@@ -1,0 +1,194 @@
+//! Keys and accounts as they are kept.
+//!
+//! Owns: the shape of their rows. Refuses: to hold or show a secret; of a token there is its hash
+//! here, in custody.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::cidr::Cidr;
+use super::kind::{Kind, Limits};
+use super::resources::Resources;
+use super::roles::Role;
+use super::scopes::ScopeSet;
+use super::token::KeyId;
+use crate::id::AccountId;
+use crate::secret::Secret;
+
+named! {
+    /// What was decided about a key.
+    "status" Status {
+        /// It works, when time and owner allow.
+        Active = "active",
+        /// Switched off, and can be switched on again.
+        Disabled = "disabled",
+        /// Ended for good.
+        Revoked = "revoked",
+    }
+}
+
+named! {
+    /// How a key stands at a moment: what was decided, what time did, and what befell its owner.
+    "standing" Standing {
+        /// It works.
+        Active = "active",
+        /// Switched off, and can be switched on again.
+        Disabled = "disabled",
+        /// Ended for good.
+        Revoked = "revoked",
+        /// Past its end.
+        Expired = "expired",
+        /// Its owner is disabled.
+        OwnerDisabled = "owner_disabled",
+    }
+}
+
+/// One API key, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its id, never used again.
+    pub id: KeyId,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it is for.
+    pub name: String,
+    /// A remark.
+    pub note: Option<String>,
+    /// The account whose rights bound it.
+    pub owner: AccountId,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// What it may reach.
+    pub resources: Resources,
+    /// Networks it works from; everywhere when empty.
+    pub ip_allow: Vec<Cidr>,
+    /// Web origins it may be used from.
+    pub allowed_origins: Vec<String>,
+    /// Limits of its own.
+    pub limits: Limits,
+    /// What was decided about it.
+    pub status: Status,
+    /// Moves with every change that touches who is let in.
+    pub generation: u64,
+    /// First moment of validity.
+    pub not_before: Option<Timestamp>,
+    /// End of validity.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was last let in.
+    pub last_used_at: Option<Timestamp>,
+    /// From where it was last let in.
+    pub last_used_ip: Option<IpAddr>,
+    /// How often it was let in.
+    pub use_count: u64,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    pub revoked_by: Option<String>,
+    /// Why it was revoked.
+    pub revoked_reason: Option<String>,
+}
+
+impl KeyRecord {
+    /// How the key of this owner stands at `now`.
+    pub fn standing(&self, owner: &AccountRecord, now: Timestamp) -> Standing {
+        match self.status {
+            Status::Revoked => Standing::Revoked,
+            _ if self.expires_at.is_some_and(|end| end <= now) => Standing::Expired,
+            Status::Disabled => Standing::Disabled,
+            Status::Active if owner.status == AccountStatus::Disabled => Standing::OwnerDisabled,
+            Status::Active => Standing::Active,
+        }
+    }
+}
+
+/// One secret of a key, hashed.
+#[derive(Clone, Debug)]
+pub struct SlotRecord {
+    /// Its argon2id hash, in PHC string format.
+    pub phc: Secret<String>,
+    /// First bytes of HMAC-SHA256(pepper, secret); `None` when the pepper was lost.
+    pub prefilter: Option<[u8; 4]>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// End of its grace, once a newer secret replaced it.
+    pub valid_until: Option<Timestamp>,
+    /// When it last let somebody in.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A key with its secrets: the current one, and the one before it while its grace lasts.
+#[derive(Clone, Debug)]
+pub struct StoredKey {
+    /// The key.
+    pub record: KeyRecord,
+    /// Its current secret.
+    pub current: SlotRecord,
+    /// The secret before it.
+    pub previous: Option<SlotRecord>,
+}
+
+/// What was not yet written down of a key's use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageDelta {
+    /// The key.
+    pub id: KeyId,
+    /// How often it was let in since the last time this was written.
+    pub uses: u64,
+    /// When it was last let in.
+    pub last_used_at: Timestamp,
+    /// From where it was last let in; `None` when that is not known.
+    pub last_used_ip: Option<IpAddr>,
+    /// When its current secret was last used.
+    pub current_used_at: Option<Timestamp>,
+    /// When the secret before it was last used.
+    pub previous_used_at: Option<Timestamp>,
+}
+
+named! {
+    /// Whether an account is a person's.
+    "kind of account" AccountKind {
+        /// A person, who may log in.
+        User = "user",
+        /// A program or a part of the appliance; cannot log in.
+        Service = "service",
+    }
+}
+
+named! {
+    /// Whether an account may act.
+    "account status" AccountStatus {
+        /// It may.
+        Active = "active",
+        /// Neither it nor its keys may.
+        Disabled = "disabled",
+    }
+}
+
+/// A user or service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Its id.
+    pub id: AccountId,
+    /// Whether it is a person's.
+    pub kind: AccountKind,
+    /// Its name; unique, upper and lower case being the same.
+    pub name: String,
+    /// The widest right anything it owns can have.
+    pub role: Role,
+    /// Whether it may act.
+    pub status: AccountStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl AccountRecord {
+    /// Whether it is a person who can manage everything, now.
+    pub fn is_active_administrator(&self) -> bool {
+        self.kind == AccountKind::User && self.role == Role::GlobalAdmin && self.status == AccountStatus::Active
+    }
+}

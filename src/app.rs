@@ -1,0 +1,113 @@
+//! The shared handles of a running appliance.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::KeyRing;
+use crate::auth::rate::Ceiling;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::convert::Converter;
+use crate::db::Db;
+use crate::inbound::Inbox;
+use crate::limits;
+use crate::queue::Queue;
+
+/// Everything a request may need. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Parts>,
+}
+
+/// What an [`App`] is made of; put together by [`crate::serve`].
+pub struct Parts {
+    /// The settings in force.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// The database.
+    pub db: Db,
+    /// All API keys.
+    pub keys: KeyRing,
+    /// The request ceiling per key.
+    pub ceiling: Ceiling,
+    /// Documents to fax pages.
+    pub converter: Converter,
+    /// Faxes to send.
+    pub queue: Queue,
+    /// Faxes received.
+    pub inbox: Inbox,
+    /// Counters as text.
+    pub metrics: PrometheusHandle,
+    /// Becomes true when the server is going down.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// What uploads hold while they are in memory, in KiB; see [`limits::UPLOADS_IN_MEMORY_MB`].
+static UPLOADS: Semaphore = Semaphore::const_new(limits::UPLOADS_IN_MEMORY_MB as usize * 1024);
+
+impl App {
+    /// The handle to these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { inner: Arc::new(parts) }
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    /// All API keys.
+    pub fn keys(&self) -> &KeyRing {
+        &self.inner.keys
+    }
+
+    /// The request ceiling per key.
+    pub fn ceiling(&self) -> &Ceiling {
+        &self.inner.ceiling
+    }
+
+    /// Documents to fax pages.
+    pub fn converter(&self) -> &Converter {
+        &self.inner.converter
+    }
+
+    /// Faxes to send.
+    pub fn queue(&self) -> &Queue {
+        &self.inner.queue
+    }
+
+    /// Faxes received.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inner.inbox
+    }
+
+    /// Counters as text.
+    pub fn metrics(&self) -> &PrometheusHandle {
+        &self.inner.metrics
+    }
+
+    /// Memory for uploads, in KiB.
+    pub fn uploads(&self) -> &'static Semaphore {
+        &UPLOADS
+    }
+
+    /// Completes when the server is going down.
+    pub async fn stopped(&self) {
+        let mut stopping = self.inner.stopping.clone();
+        // A sender that is gone means the same as one that says so.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

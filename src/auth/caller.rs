@@ -1,0 +1,168 @@
+//! Those who act: callers of requests, and actors of changes.
+//!
+//! Invariant: what a [`Caller`] may do is role ∩ scopes ∩ resources as they stood when its request
+//! was let in; nothing here widens it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::access::kind::Mode;
+use crate::access::records::{AccountRecord, KeyRecord};
+use crate::access::roles::Role;
+use crate::access::scopes::{Scope, ScopeSet};
+use crate::access::token::KeyId;
+use crate::id::AccountId;
+
+/// Who sent a request, with the rights that hold for it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The key it came with; `None` for the bootstrap key, the local socket and anonymous requests.
+    pub key_id: Option<KeyId>,
+    /// The account it acts for.
+    pub owner: AccountId,
+    /// Whether its faxes are real.
+    pub mode: Mode,
+    /// What it may do: the owner's role ∩ the key's scopes.
+    pub scopes: ScopeSet,
+    /// The owner's role.
+    pub role: Role,
+    identity: Identity,
+}
+
+#[derive(Clone, Debug)]
+enum Identity {
+    Key(Arc<KeyRecord>),
+    Bootstrap,
+    Local { uid: u32 },
+    Anonymous,
+}
+
+impl Caller {
+    pub(super) fn key(record: &Arc<KeyRecord>, owner: &AccountRecord) -> Self {
+        Self {
+            key_id: Some(record.id),
+            mode: record.kind.mode(),
+            scopes: record.scopes.and(owner.role.allows()),
+            ..Self::of(owner, Identity::Key(record.clone()))
+        }
+    }
+
+    pub(super) fn bootstrap(account: &AccountRecord) -> Self {
+        Self::of(account, Identity::Bootstrap)
+    }
+
+    pub(super) fn local(uid: u32, account: &AccountRecord) -> Self {
+        Self::of(account, Identity::Local { uid })
+    }
+
+    pub(super) fn anonymous(account: &AccountRecord) -> Self {
+        let scopes = ScopeSet::EVERYDAY.and(account.role.allows());
+        Self { scopes, ..Self::of(account, Identity::Anonymous) }
+    }
+
+    fn of(account: &AccountRecord, identity: Identity) -> Self {
+        Self {
+            key_id: None,
+            owner: account.id,
+            mode: Mode::Live,
+            scopes: account.role.allows(),
+            role: account.role,
+            identity,
+        }
+    }
+
+    /// Whether it may do this.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+
+    /// Whether it sees what belongs to this account.
+    pub fn sees(&self, owner: AccountId) -> bool {
+        owner == self.owner || self.sees_everything()
+    }
+
+    /// Whether it sees what belongs to anybody: it was granted all jobs, or administrates.
+    pub fn sees_everything(&self) -> bool {
+        self.administrates() || self.record().is_some_and(|record| record.resources.all_jobs)
+    }
+
+    /// Whether it manages others: an administrator's rights, all of them.
+    pub fn administrates(&self) -> bool {
+        self.role.is_administrator() && self.scopes == ScopeSet::ALL
+    }
+
+    /// Whether it may send to this number, in E.164.
+    pub fn may_dial(&self, number: &str) -> bool {
+        self.record().is_none_or(|record| record.resources.may_dial(number))
+    }
+
+    /// Who it is, in a word for records: `key:0123456789ab`, `bootstrap`, `cli:1000`, `anonymous`.
+    pub fn label(&self) -> String {
+        match &self.identity {
+            Identity::Key(record) => format!("key:{}", record.id),
+            Identity::Bootstrap => "bootstrap".to_owned(),
+            Identity::Local { uid } => Actor::Cli { uid: *uid }.to_string(),
+            Identity::Anonymous => "anonymous".to_owned(),
+        }
+    }
+
+    /// It as one who changes keys.
+    pub fn actor(&self) -> Actor {
+        match self.identity {
+            Identity::Local { uid } => Actor::Cli { uid },
+            _ => Actor::Caller(self.clone()),
+        }
+    }
+
+    /// The key whose bounds hold for it.
+    pub(super) fn record(&self) -> Option<&KeyRecord> {
+        match &self.identity {
+            Identity::Key(record) => Some(record),
+            Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous => None,
+        }
+    }
+}
+
+/// Who changes keys.
+#[derive(Clone, Debug)]
+pub enum Actor {
+    /// A process on this machine that the data folder belongs to; may do everything.
+    Cli {
+        /// Unix user id.
+        uid: u32,
+    },
+    /// The sender of a request.
+    Caller(Caller),
+}
+
+impl Actor {
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        match self {
+            Self::Cli { .. } => true,
+            Self::Caller(caller) => caller.may(scope),
+        }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match self {
+            Self::Cli { .. } => Role::GlobalAdmin,
+            Self::Caller(caller) => caller.role,
+        }
+    }
+
+    pub(super) fn administrates(&self) -> bool {
+        match self {
+            Self::Cli { .. } => true,
+            Self::Caller(caller) => caller.administrates(),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cli { uid } => write!(f, "cli:{uid}"),
+            Self::Caller(caller) => f.write_str(&caller.label()),
+        }
+    }
+}

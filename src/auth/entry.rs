@@ -1,0 +1,289 @@
+//! One key as it stands in memory.
+//!
+//! An [`Entry`] is a snapshot: a change makes a new one with a higher generation and swaps it in.
+//! The only things that move inside it are memories (a proved tag, a recomputed prefilter) and
+//! counts of use. A new generation remembers no tag of the one before it.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+use subtle::ConstantTimeEq;
+
+use super::tags::{Prefilter, Tag, Tags};
+use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
+use crate::secret::Secret;
+
+/// No use yet.
+const NEVER: i64 = i64::MIN;
+
+/// Which of a key's two secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Current,
+    Previous,
+}
+
+/// A key and its secrets' hashes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) record: Arc<KeyRecord>,
+    current: Slot,
+    previous: Option<Slot>,
+    life: Arc<Life>,
+}
+
+/// One secret.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) phc: Secret<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) valid_until: Option<Timestamp>,
+    prefilter: OnceLock<Prefilter>,
+    tag: OnceLock<Tag>,
+    last_used_ms: Arc<AtomicI64>,
+}
+
+/// What goes on through all generations of a key.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// Held while argon2 runs for this key, so that it runs once for many first requests.
+    pub(super) flight: tokio::sync::Mutex<()>,
+    uses: Mutex<Uses>,
+}
+
+/// Time and address of the last use belong together, so a lock of a few nanoseconds rather than
+/// three atomics; it is one key's own.
+#[derive(Clone, Copy, Debug)]
+struct Uses {
+    count: u64,
+    written: u64,
+    last_used_at: Option<Timestamp>,
+    last_used_ip: Option<IpAddr>,
+}
+
+/// What of a slot is compared, or of nobody's.
+struct Face {
+    tag: Tag,
+    prefilter: Prefilter,
+    is_unfiltered: bool,
+}
+
+impl Entry {
+    pub(super) fn stored(key: StoredKey) -> Self {
+        let uses = Uses {
+            count: key.record.use_count,
+            written: key.record.use_count,
+            last_used_at: key.record.last_used_at,
+            last_used_ip: key.record.last_used_ip,
+        };
+        Self {
+            record: Arc::new(key.record),
+            current: Slot::stored(key.current),
+            previous: key.previous.map(Slot::stored),
+            life: Arc::new(Life { flight: tokio::sync::Mutex::new(()), uses: Mutex::new(uses) }),
+        }
+    }
+
+    /// This key, ended.
+    pub(super) fn revoked(&self, at: Timestamp, by: String, reason: Option<String>) -> Self {
+        let record = KeyRecord {
+            status: Status::Revoked,
+            generation: self.record.generation + 1,
+            revoked_at: Some(at),
+            revoked_by: Some(by),
+            revoked_reason: reason,
+            ..KeyRecord::clone(&self.record)
+        };
+        self.next_generation(record, self.current.afresh(None), self.previous.as_ref().map(|slot| slot.afresh(None)))
+    }
+
+    /// This key, ended before, with nothing remembered.
+    pub(super) fn revoked_again(&self) -> Self {
+        let record = KeyRecord::clone(&self.record);
+        self.next_generation(record, self.current.afresh(None), self.previous.as_ref().map(|slot| slot.afresh(None)))
+    }
+
+    /// This key with a new secret; the one it had is kept until `previous_valid_until`, if at all.
+    pub(super) fn rotated(&self, current: SlotRecord, previous_valid_until: Option<Timestamp>) -> Self {
+        let record =
+            KeyRecord { generation: self.record.generation + 1, ..KeyRecord::clone(&self.record) };
+        let previous = previous_valid_until.map(|end| self.current.afresh(Some(end)));
+        self.next_generation(record, Slot::stored(current), previous)
+    }
+
+    fn next_generation(&self, record: KeyRecord, current: Slot, previous: Option<Slot>) -> Self {
+        Self { record: Arc::new(record), current, previous, life: self.life.clone() }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.record.generation
+    }
+
+    pub(super) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// The slot, while it is valid.
+    pub(super) fn slot(&self, which: Which, now: Timestamp) -> Option<&Slot> {
+        match which {
+            Which::Current => Some(&self.current),
+            Which::Previous => {
+                self.previous.as_ref().filter(|slot| slot.valid_until.is_some_and(|end| end > now))
+            }
+        }
+    }
+
+    /// Which valid slot has this hash.
+    pub(super) fn with_phc(&self, phc: &Secret<String>, now: Timestamp) -> Option<Which> {
+        [Which::Current, Which::Previous]
+            .into_iter()
+            .find(|which| self.slot(*which, now).is_some_and(|slot| slot.phc.reveal() == phc.reveal()))
+    }
+
+    /// The key's current secret as it is stored, to become its previous one.
+    pub(super) fn current_record(&self, valid_until: Timestamp) -> SlotRecord {
+        SlotRecord {
+            phc: self.current.phc.clone(),
+            prefilter: self.current.prefilter.get().copied(),
+            created_at: self.current.created_at,
+            valid_until: Some(valid_until),
+            last_used_at: self.current.last_used_at(),
+        }
+    }
+
+    pub(super) fn note_use(&self, which: Which, now: Timestamp, from: Option<IpAddr>) {
+        let slot = match which {
+            Which::Current => Some(&self.current),
+            Which::Previous => self.previous.as_ref(),
+        };
+        if let Some(slot) = slot {
+            slot.last_used_ms.fetch_max(now.as_millisecond(), Ordering::Relaxed);
+        }
+        let mut uses = self.life.uses();
+        uses.count += 1;
+        uses.last_used_at = Some(now);
+        if from.is_some() {
+            uses.last_used_ip = from;
+        }
+    }
+
+    /// The record with the figures of use as they are now.
+    pub(super) fn live_record(&self) -> KeyRecord {
+        let uses = *self.life.uses();
+        KeyRecord {
+            use_count: uses.count,
+            last_used_at: uses.last_used_at,
+            last_used_ip: uses.last_used_ip,
+            ..KeyRecord::clone(&self.record)
+        }
+    }
+
+    /// What was not written down yet of its use.
+    pub(super) fn unwritten_use(&self) -> Option<UsageDelta> {
+        let uses = *self.life.uses();
+        let last_used_at = uses.last_used_at.filter(|_| uses.count > uses.written)?;
+        Some(UsageDelta {
+            id: self.record.id,
+            uses: uses.count - uses.written,
+            last_used_at,
+            last_used_ip: uses.last_used_ip,
+            current_used_at: self.current.last_used_at(),
+            previous_used_at: self.previous.as_ref().and_then(Slot::last_used_at),
+        })
+    }
+
+    /// So many more uses are written down.
+    pub(super) fn use_is_written(&self, uses: u64) {
+        self.life.uses().written += uses;
+    }
+
+    pub(super) fn previous_valid_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.slot(Which::Previous, now)?.valid_until
+    }
+}
+
+impl Life {
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn stored(record: SlotRecord) -> Self {
+        let last_used_ms = record.last_used_at.map_or(NEVER, Timestamp::as_millisecond);
+        Self {
+            phc: record.phc,
+            created_at: record.created_at,
+            valid_until: record.valid_until,
+            prefilter: record.prefilter.map(OnceLock::from).unwrap_or_default(),
+            tag: OnceLock::new(),
+            last_used_ms: Arc::new(AtomicI64::new(last_used_ms)),
+        }
+    }
+
+    /// The same secret, with nothing proved.
+    fn afresh(&self, valid_until: Option<Timestamp>) -> Self {
+        Self {
+            phc: self.phc.clone(),
+            created_at: self.created_at,
+            valid_until: valid_until.or(self.valid_until),
+            prefilter: self.prefilter.clone(),
+            tag: OnceLock::new(),
+            last_used_ms: self.last_used_ms.clone(),
+        }
+    }
+
+    pub(super) fn prefilter(&self) -> Option<Prefilter> {
+        self.prefilter.get().copied()
+    }
+
+    pub(super) fn last_used_at(&self) -> Option<Timestamp> {
+        let ms = self.last_used_ms.load(Ordering::Relaxed);
+        if ms == NEVER { None } else { Timestamp::from_millisecond(ms).ok() }
+    }
+
+    /// Remembers a token that was proved to be the one of this slot.
+    pub(super) fn remember(&self, tag: Tag, prefilter: Prefilter) {
+        // Whoever came first remembered the same.
+        let _ = self.tag.set(tag);
+        let _ = self.prefilter.set(prefilter);
+    }
+}
+
+/// Which slot has proved this very token before. Of an unknown key (`None`) none, after the same
+/// comparisons.
+pub(super) fn with_tag(entry: Option<&Entry>, tag: &Tag, tags: &Tags, now: Timestamp) -> Option<Which> {
+    let [current, previous] = faces(entry, tags, now);
+    let (is_current, is_previous) = (current.tag.ct_eq(tag), previous.tag.ct_eq(tag));
+    entry?;
+    match (bool::from(is_current), bool::from(is_previous)) {
+        (true, _) => Some(Which::Current),
+        (_, true) => Some(Which::Previous),
+        _ => None,
+    }
+}
+
+/// Which slots a token with this prefilter may belong to; those without a prefilter may have any.
+/// Of an unknown key (`None`) none, after the same comparisons.
+pub(super) fn candidates(entry: Option<&Entry>, prefilter: &Prefilter, tags: &Tags, now: Timestamp) -> Vec<Which> {
+    let faces = faces(entry, tags, now);
+    let possible = faces.map(|face| bool::from(face.prefilter.ct_eq(prefilter)) | face.is_unfiltered);
+    if entry.is_none() {
+        return Vec::new();
+    }
+    [Which::Current, Which::Previous].into_iter().zip(possible).filter_map(|(which, may)| may.then_some(which)).collect()
+}
+
+fn faces(entry: Option<&Entry>, tags: &Tags, now: Timestamp) -> [Face; 2] {
+    [Which::Current, Which::Previous].map(|which| {
+        let slot = entry.and_then(|entry| entry.slot(which, now));
+        let (tag, prefilter) = tags.nobody;
+        Face {
+            tag: slot.and_then(|slot| slot.tag.get().copied()).unwrap_or(tag),
+            prefilter: slot.and_then(Slot::prefilter).unwrap_or(prefilter),
+            is_unfiltered: slot.is_some_and(|slot| slot.prefilter().is_none()),
+        }
+    })
+}

@@ -1,0 +1,74 @@
+//! Who is let in.
+//!
+//! Owns: all API keys of the appliance in memory ([`KeyRing`]), the check of presented
+//! credentials, the making, rotating and revoking of keys, and the limits that need no database
+//! ([`rate`]). Refuses: to tell anybody but the holder of the right secret why it does not work
+//! ([`Refusal::is_secret_right`]), and to run argon2 for a wrong secret.
+//!
+//! Invariant: no request that starts after [`KeyRing::revoke`] returned is let in with that key.
+//! There is no time-to-live anywhere; what a check relies on is swapped when it changes.
+
+mod bootstrap;
+mod caller;
+mod changes;
+mod entry;
+mod hashing;
+mod keys;
+mod minting;
+pub mod rate;
+mod refusal;
+mod tags;
+
+pub use bootstrap::Bootstrap;
+pub use caller::{Actor, Caller};
+pub use changes::Rotated;
+pub use keys::{KeyRing, KeyView, Verified};
+pub use minting::NewKey;
+pub use refusal::Refusal;
+
+use crate::access::records::Standing;
+use crate::access::token::NoRandomness;
+use crate::db::DbError;
+
+/// Why a change of keys or accounts was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// A field has a value that cannot be used.
+    #[error("'{field}': {message}")]
+    Invalid {
+        /// Name of the field.
+        field: &'static str,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// There is no such key.
+    #[error("there is no API key with this id")]
+    NotFound,
+    /// The key is in a state in which this cannot be done.
+    #[error("the API key is {0}")]
+    State(Standing),
+    /// The one who asked may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Too many secrets are being hashed at once.
+    #[error("too many keys are being checked at once")]
+    Overloaded,
+    /// A secret could not be hashed, or a stored hash cannot be read.
+    #[error("a secret could not be hashed")]
+    Hash(#[source] argon2::password_hash::Error),
+    /// The work was broken off by a fault of ours.
+    #[error("the change was broken off")]
+    BrokenOff,
+    /// No secret could be made.
+    #[error("no secret could be made")]
+    Random(#[from] NoRandomness),
+    /// The database refused.
+    #[error("the change could not be stored")]
+    Db(#[from] DbError),
+}
+
+impl AuthError {
+    fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { field, message: message.into() }
+    }
+}

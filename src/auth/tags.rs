@@ -1,0 +1,69 @@
+//! The two fingerprints of presented tokens, both HMAC-SHA256.
+//!
+//! The *tag* is keyed by random bytes of this boot and covers the whole token: an entry remembers
+//! the tag of a token that argon2 proved, so that the next request costs one HMAC. The *prefilter*
+//! is keyed by the pepper and covers the secret; its first 4 bytes are stored, and a secret that
+//! does not have them never reaches argon2. What leaks with the database is not enough to compute
+//! either.
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::access::token::{NoRandomness, Presented};
+use crate::secret::Secret;
+
+pub(super) type Tag = [u8; 32];
+pub(super) type Prefilter = [u8; 4];
+
+/// Makes tags and prefilters.
+pub(super) struct Tags {
+    boot: Hmac<Sha256>,
+    pepper: Hmac<Sha256>,
+    /// Compared with where there is nothing to compare with, so that the comparison still happens.
+    pub(super) nobody: (Tag, Prefilter),
+}
+
+impl Tags {
+    pub(super) fn new(pepper: &Secret<[u8; 32]>) -> Result<Self, NoRandomness> {
+        let mut random = Zeroizing::new([0; 32 + 36]);
+        SysRng.try_fill_bytes(random.as_mut_slice())?;
+        let (boot, nobody) = random.split_at(32);
+        let mut tag = [0; 32];
+        let mut prefilter = [0; 4];
+        tag.copy_from_slice(&nobody[..32]);
+        prefilter.copy_from_slice(&nobody[32..]);
+        Ok(Self { boot: keyed(boot), pepper: keyed(pepper.reveal()), nobody: (tag, prefilter) })
+    }
+
+    pub(super) fn tag(&self, token: &Presented<'_>) -> Tag {
+        let mut mac = self.boot.clone();
+        mac.update(token.text().as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    pub(super) fn prefilter(&self, token: &Presented<'_>) -> Prefilter {
+        let mac: [u8; 32] = self.under_pepper(token.secret().as_bytes());
+        [mac[0], mac[1], mac[2], mac[3]]
+    }
+
+    /// Tells one pepper from another without telling anything of it.
+    pub(super) fn pepper_check(&self) -> [u8; 16] {
+        let mut check = [0; 16];
+        // No secret has this length, so this is never a prefilter.
+        check.copy_from_slice(&self.under_pepper(b"which pepper is this?")[..16]);
+        check
+    }
+
+    fn under_pepper(&self, text: &[u8]) -> [u8; 32] {
+        let mut mac = self.pepper.clone();
+        mac.update(text);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}

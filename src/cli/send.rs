@@ -1,0 +1,133 @@
+//! `pagewire send`: a fax from the command line, with a progress bar where a person watches.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hyper::Method;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::Settings;
+use super::client::{Client, ClientError};
+use crate::id::RequestId;
+use crate::secret::Secret;
+
+/// Seconds of one long poll.
+const POLL_S: u32 = 30;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Documents: PDF, text, TIFF, PNG or JPEG; several become one fax
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Fax number
+    #[arg(long)]
+    to: String,
+    /// Wait until the fax is delivered or has failed
+    #[arg(long)]
+    wait: bool,
+    /// Server elsewhere, like http://192.168.1.20:8080; needs PAGEWIRE_API_KEY
+    #[arg(long)]
+    url: Option<String>,
+    /// standard, fine or superfine
+    #[arg(long)]
+    resolution: Option<String>,
+    /// Print the last answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let client = match &arguments.url {
+        Some(url) => {
+            let key = std::env::var("PAGEWIRE_API_KEY")
+                .context("put the API key into the environment variable PAGEWIRE_API_KEY")?;
+            Client::remote(url, Secret::new(key))?
+        }
+        None => Client::local(&arguments.settings.load()?.data_dir),
+    };
+    super::runtime()?.block_on(send(&arguments, &client))
+}
+
+async fn send(arguments: &Arguments, client: &Client) -> anyhow::Result<ExitCode> {
+    let files = arguments.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut fields = vec![("to", arguments.to.as_str())];
+    fields.extend(arguments.resolution.as_deref().map(|resolution| ("resolution", resolution)));
+    let mut fax = Form::new(&fields, &files).post(client).await?;
+    let id = fax["id"].as_str().context("the server's answer has no id")?.to_owned();
+    if arguments.wait {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        fax = follow(client, &id, fax, bar).await?;
+    }
+    if arguments.json {
+        println!("{fax}");
+    } else {
+        println!("{id}  {}", sentence(&fax));
+    }
+    Ok(if fax["status"] == "FAILED" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Waits until the fax has ended, showing its pages on `bar`; answers its last state.
+pub(super) async fn follow(client: &Client, id: &str, mut fax: Value, bar: ProgressBar) -> anyhow::Result<Value> {
+    bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len} pages  {msg}")?);
+    loop {
+        bar.set_length(fax["pages"].as_u64().unwrap_or(0));
+        bar.set_position(fax["confirmed_pages"].as_u64().unwrap_or(0));
+        bar.set_message(sentence(&fax));
+        if matches!(fax["status"].as_str(), Some("SUCCESS" | "FAILED")) {
+            bar.finish_and_clear();
+            return Ok(fax);
+        }
+        fax = client.json(Method::GET, &format!("/fax/{id}?wait={POLL_S}"), None).await?;
+    }
+}
+
+fn sentence(fax: &Value) -> String {
+    let state = fax["state"].as_str().unwrap_or("accepted");
+    match fax["outcome"]["human"].as_str() {
+        Some(human) => format!("{state}: {human}"),
+        None => state.to_owned(),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// A multipart body for `POST /fax`.
+pub(super) struct Form {
+    media_type: String,
+    body: Vec<u8>,
+}
+
+impl Form {
+    /// The fields, then the documents in order. File names stay here: they may name a patient.
+    pub(super) fn new(fields: &[(&str, &str)], documents: &[Vec<u8>]) -> Self {
+        // Random, so that no document contains it.
+        let boundary = format!("pagewire-{}", RequestId::new());
+        let mut body = Vec::new();
+        let mut part = |disposition: String, content: &[u8]| {
+            let head = format!("--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        };
+        for (name, value) in fields {
+            part(format!("name=\"{name}\""), value.as_bytes());
+        }
+        for document in documents {
+            part("name=\"file\"; filename=\"document\"".to_owned(), document);
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        Self { media_type: format!("multipart/form-data; boundary={boundary}"), body }
+    }
+
+    /// Sends it; the answer is the accepted fax.
+    pub(super) async fn post(self, client: &Client) -> Result<Value, ClientError> {
+        client.call(Method::POST, "/fax", self.body.into(), Some(&self.media_type)).await
+    }
+}

@@ -1,0 +1,506 @@
+//! Settings: file and environment become one validated [`Config`].
+//!
+//! Owns: the table of all settings ([`SETTINGS`]) with their environment names, defaults and
+//! allowed values. Order: default < file < environment < command line. Refuses: unknown keys and
+//! values out of range; the start stops with file, line and what is allowed.
+//!
+//! Faxbot's variable names are accepted where they mean the same.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+use toml::de::{DeTable, DeValue};
+
+use crate::fax::number::CountryCode;
+use crate::limits;
+use crate::secret::Secret;
+
+/// Where the configuration file is looked for.
+pub const DEFAULT_FILE: &str = "/etc/pagewire/pagewire.toml";
+
+/// All settings of one appliance, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the HTTP listener.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub max_connections: u32,
+    /// Address of the Prometheus listener; off by default.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Folder of database, spool and keys.
+    pub data_dir: PathBuf,
+    /// Whether requests need a key.
+    pub require_api_key: bool,
+    /// The bootstrap key.
+    pub api_key: Option<Secret<String>>,
+    /// Whether the bootstrap key is accepted although an administrator exists.
+    pub allow_bootstrap_key: bool,
+    /// Ceiling per key over all paths; 0 is off.
+    pub max_requests_per_minute: u32,
+    /// Largest upload, MB.
+    pub max_file_size_mb: u32,
+    /// Longest fax, pages.
+    pub max_pages: u32,
+    /// Documents converted at once.
+    pub workers: u32,
+    /// Whether conversion refuses to run without its sandbox.
+    pub require_sandbox: bool,
+    /// Route of live keys.
+    pub route: RouteName,
+    /// What we call ourselves to the other machine.
+    pub station_id: String,
+    /// Sender's name in the tag line of real calls.
+    pub header: String,
+    /// Country code of numbers written without one.
+    pub country_code: CountryCode,
+    /// Log level.
+    pub log_level: LevelFilter,
+}
+
+/// Routes a live key's faxes can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RouteName {
+    /// Into the appliance's own inbox.
+    Loopback,
+    /// A scripted line that sends nothing.
+    Simulator,
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loopback => "loopback",
+            Self::Simulator => "simulator",
+        })
+    }
+}
+
+/// One setting: how it is called, and how a text becomes its value.
+pub struct Setting {
+    /// `section.key` in the file.
+    pub key: &'static str,
+    /// Environment variables, the first one that is set wins.
+    pub env: &'static [&'static str],
+    /// Default, as one would write it.
+    pub default: &'static str,
+    /// What is allowed, to end the sentence "allowed: …".
+    pub allowed: &'static str,
+    get: fn(&Config) -> String,
+    set: fn(&mut Config, &str) -> Option<()>,
+}
+
+/// Every setting there is.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "server.listen",
+        env: &["PAGEWIRE_LISTEN"],
+        default: "127.0.0.1:8080",
+        allowed: "an address and port, like 127.0.0.1:8080",
+        get: |config| config.listen.to_string(),
+        set: |config, text| Some(config.listen = text.parse().ok()?),
+    },
+    Setting {
+        key: "server.max_connections",
+        env: &["PAGEWIRE_MAX_CONNECTIONS"],
+        default: "4096",
+        allowed: "a number from 64 to 65536",
+        get: |config| config.max_connections.to_string(),
+        set: |config, text| Some(config.max_connections = number(text, 64, 65_536)?),
+    },
+    Setting {
+        key: "server.metrics_listen",
+        env: &["PAGEWIRE_METRICS_LISTEN"],
+        default: "",
+        allowed: "an address and port, or nothing to switch it off",
+        get: |config| config.metrics_listen.map(|address| address.to_string()).unwrap_or_default(),
+        set: |config, text| {
+            config.metrics_listen = if text.is_empty() { None } else { Some(text.parse().ok()?) };
+            Some(())
+        },
+    },
+    Setting {
+        key: "storage.data_dir",
+        env: &["PAGEWIRE_DATA_DIR", "FAX_DATA_DIR"],
+        default: "/var/lib/pagewire",
+        allowed: "a folder",
+        get: |config| config.data_dir.display().to_string(),
+        set: |config, text| (!text.is_empty()).then(|| config.data_dir = PathBuf::from(text)),
+    },
+    Setting {
+        key: "security.require_api_key",
+        env: &["REQUIRE_API_KEY"],
+        default: "true",
+        allowed: "true or false",
+        get: |config| config.require_api_key.to_string(),
+        set: |config, text| Some(config.require_api_key = truth(text)?),
+    },
+    Setting {
+        key: "security.allow_bootstrap_key",
+        env: &["ALLOW_BOOTSTRAP_KEY"],
+        default: "false",
+        allowed: "true or false",
+        get: |config| config.allow_bootstrap_key.to_string(),
+        set: |config, text| Some(config.allow_bootstrap_key = truth(text)?),
+    },
+    Setting {
+        key: "security.max_requests_per_minute",
+        env: &["MAX_REQUESTS_PER_MINUTE"],
+        default: "0",
+        allowed: "a number from 0 (off) to 1000000",
+        get: |config| config.max_requests_per_minute.to_string(),
+        set: |config, text| Some(config.max_requests_per_minute = number(text, 0, 1_000_000)?),
+    },
+    Setting {
+        key: "security.max_file_size_mb",
+        env: &["MAX_FILE_SIZE_MB"],
+        default: "10",
+        allowed: "a number from 1 to 100",
+        get: |config| config.max_file_size_mb.to_string(),
+        set: |config, text| Some(config.max_file_size_mb = number(text, 1, limits::MAX_UPLOAD_MB)?),
+    },
+    Setting {
+        key: "documents.max_pages",
+        env: &["PAGEWIRE_MAX_PAGES"],
+        default: "500",
+        allowed: "a number from 1 to 500",
+        get: |config| config.max_pages.to_string(),
+        set: |config, text| Some(config.max_pages = number(text, 1, limits::MAX_PAGES)?),
+    },
+    Setting {
+        key: "documents.workers",
+        env: &["PAGEWIRE_WORKERS"],
+        default: "2",
+        allowed: "a number from 1 to 64",
+        get: |config| config.workers.to_string(),
+        set: |config, text| Some(config.workers = number(text, 1, 64)?),
+    },
+    Setting {
+        key: "documents.require_sandbox",
+        env: &["PAGEWIRE_REQUIRE_SANDBOX"],
+        default: "true",
+        allowed: "true or false",
+        get: |config| config.require_sandbox.to_string(),
+        set: |config, text| Some(config.require_sandbox = truth(text)?),
+    },
+    Setting {
+        key: "line.route",
+        env: &["PAGEWIRE_ROUTE"],
+        default: "simulator",
+        allowed: "loopback or simulator",
+        get: |config| config.route.to_string(),
+        set: |config, text| {
+            config.route = match text {
+                "loopback" => RouteName::Loopback,
+                "simulator" => RouteName::Simulator,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        key: "line.station_id",
+        env: &["FAX_LOCAL_STATION_ID"],
+        default: "",
+        allowed: "at most 20 digits, spaces and +",
+        get: |config| config.station_id.clone(),
+        set: |config, text| {
+            // T.30 5.3.6.2.4: twenty characters of this set.
+            let fits = text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit() || b == b' ' || b == b'+');
+            fits.then(|| config.station_id = text.to_owned())
+        },
+    },
+    Setting {
+        key: "line.header",
+        env: &["FAX_HEADER"],
+        default: "",
+        allowed: "at most 50 printable characters",
+        get: |config| config.header.clone(),
+        set: |config, text| {
+            let fits = text.chars().count() <= 50 && !text.chars().any(char::is_control);
+            fits.then(|| config.header = text.to_owned())
+        },
+    },
+    Setting {
+        key: "line.country_code",
+        env: &["PAGEWIRE_COUNTRY_CODE"],
+        default: "1",
+        allowed: "one to three digits, like 1 or 49",
+        get: |config| config.country_code.to_string(),
+        set: |config, text| Some(config.country_code = text.parse().ok()?),
+    },
+    Setting {
+        key: "log.level",
+        env: &["PAGEWIRE_LOG"],
+        default: "info",
+        allowed: "error, warn, info, debug or trace",
+        get: |config| config.log_level.to_string().to_lowercase(),
+        set: |config, text| Some(config.log_level = text.parse().ok()?),
+    },
+];
+
+/// The bootstrap key is a secret and therefore never in the file.
+const API_KEY: &str = "API_KEY";
+/// Shortest bootstrap key that is taken.
+const API_KEY_LEN: usize = 20;
+
+/// Why the start stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// The file is not TOML.
+    #[error("{}, line {line}: {message}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// No such setting.
+    #[error("{}, line {line}: there is no setting '{key}'; allowed here: {allowed}", file.display())]
+    Unknown {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What stands there.
+        key: String,
+        /// What could.
+        allowed: String,
+    },
+    /// A value that cannot be used.
+    #[error("{source_name}: {key} cannot be '{value}'; allowed: {allowed}")]
+    Value {
+        /// File and line, or the variable's name.
+        source_name: String,
+        /// The setting.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+        /// What could.
+        allowed: &'static str,
+    },
+    /// The bootstrap key is too short.
+    #[error("API_KEY must have at least {API_KEY_LEN} characters; make one with: openssl rand -hex 24")]
+    ShortApiKey,
+    /// Open access on a network.
+    #[error("REQUIRE_API_KEY=false is only possible on a loopback address, not on {0}")]
+    OpenToTheNetwork(SocketAddr),
+}
+
+impl Config {
+    /// Reads `file` and the environment.
+    ///
+    /// `file` must exist when it was named by the user; the default one may be missing.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::defaults();
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => config.apply_file(path, &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => {}
+            Err(error) => return Err(ConfigError::Unreadable(path.to_owned(), error)),
+        }
+        config.apply_env(env)?;
+        Ok(config)
+    }
+
+    /// The checks that concern several settings; run it last, after the command line had its say.
+    pub fn validated(self) -> Result<Self, ConfigError> {
+        if !self.require_api_key && !self.listen.ip().is_loopback() {
+            return Err(ConfigError::OpenToTheNetwork(self.listen));
+        }
+        Ok(self)
+    }
+
+    /// Every setting with its value in force, as one would write it. Holds no secret.
+    pub fn in_force(&self) -> impl Iterator<Item = (&'static str, String)> {
+        SETTINGS.iter().map(|setting| (setting.key, (setting.get)(self)))
+    }
+
+    fn defaults() -> Self {
+        let mut config = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_connections: limits::CONNECTIONS,
+            metrics_listen: None,
+            data_dir: PathBuf::new(),
+            require_api_key: true,
+            api_key: None,
+            allow_bootstrap_key: false,
+            max_requests_per_minute: 0,
+            max_file_size_mb: limits::DEFAULT_UPLOAD_MB,
+            max_pages: limits::MAX_PAGES,
+            workers: 2,
+            require_sandbox: true,
+            route: RouteName::Simulator,
+            station_id: String::new(),
+            header: String::new(),
+            country_code: CountryCode::default(),
+            log_level: LevelFilter::Info,
+        };
+        for setting in SETTINGS {
+            (setting.set)(&mut config, setting.default).expect("every default is allowed; a test sets them all");
+        }
+        config
+    }
+
+    fn apply_file(&mut self, file: &Path, text: &str) -> Result<(), ConfigError> {
+        let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+        let document = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            file: file.to_owned(),
+            line: line_of(error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        for (section, content) in document.get_ref() {
+            let section_line = line_of(section.span().start);
+            let DeValue::Table(content) = content.get_ref() else {
+                return Err(unknown(file, section_line, section.get_ref(), ""));
+            };
+            if !SETTINGS.iter().any(|setting| section_of(setting) == section.get_ref().as_ref()) {
+                return Err(unknown(file, section_line, section.get_ref(), ""));
+            }
+            for (key, value) in content {
+                let line = line_of(key.span().start);
+                let name = format!("{}.{}", section.get_ref(), key.get_ref());
+                let Some(setting) = SETTINGS.iter().find(|setting| setting.key == name) else {
+                    return Err(unknown(file, line, &name, section.get_ref()));
+                };
+                let source_name = format!("{}, line {line}", file.display());
+                self.apply(setting, &plain(value.get_ref()), source_name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_env(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        for setting in SETTINGS {
+            for name in setting.env {
+                if let Some(value) = env(name) {
+                    self.apply(setting, value.trim(), format!("environment variable {name}"))?;
+                    break;
+                }
+            }
+        }
+        if let Some(key) = env(API_KEY).filter(|key| !key.is_empty()) {
+            if key.len() < API_KEY_LEN {
+                return Err(ConfigError::ShortApiKey);
+            }
+            self.api_key = Some(Secret::new(key));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, setting: &Setting, value: &str, source_name: String) -> Result<(), ConfigError> {
+        (setting.set)(self, value).ok_or_else(|| ConfigError::Value {
+            source_name,
+            key: setting.key,
+            value: value.to_owned(),
+            allowed: setting.allowed,
+        })
+    }
+}
+
+fn section_of(setting: &Setting) -> &'static str {
+    setting.key.split_once('.').map_or("", |(section, _)| section)
+}
+
+/// The sentence for a key that does not exist: lists its section's keys, or the sections.
+fn unknown(file: &Path, line: usize, key: &str, section: &str) -> ConfigError {
+    let mut allowed: Vec<&str> = SETTINGS
+        .iter()
+        .filter(|setting| section.is_empty() || section_of(setting) == section)
+        .map(|setting| if section.is_empty() { section_of(setting) } else { setting.key })
+        .collect();
+    allowed.dedup();
+    ConfigError::Unknown { file: file.to_owned(), line, key: key.to_owned(), allowed: allowed.join(", ") }
+}
+
+fn plain(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            "a value of another kind".to_owned()
+        }
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Some(true),
+        "false" | "0" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn number(text: &str, least: u32, most: u32) -> Option<u32> {
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pagewire.toml");
+        std::fs::write(&path, file).unwrap();
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+        Config::load(Some(&path), env)
+            .and_then(Config::validated)
+            .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn environment_beats_file_beats_default() {
+        let config = load("[security]\nmax_file_size_mb = 7\nrequire_api_key = false\n", &[]).unwrap();
+        assert_eq!((config.max_file_size_mb, config.require_api_key), (7, false));
+        let config = load("[security]\nmax_file_size_mb = 7\n", &[("MAX_FILE_SIZE_MB", "9"), ("REQUIRE_API_KEY", "1")]).unwrap();
+        assert_eq!((config.max_file_size_mb, config.require_api_key), (9, true));
+        assert_eq!(load("", &[]).unwrap().max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+            ("[server]\nlisten = \"here\"", &[], "FILE, line 2: server.listen cannot be 'here'; allowed: an address and port, like 127.0.0.1:8080"),
+            ("[server]\n\nport = 80", &[], "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.max_connections, server.metrics_listen"),
+            ("[sever]\nlisten = \"127.0.0.1:1\"", &[], "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, log"),
+            ("listen = 3", &[], "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, log"),
+            ("[security]\nmax_file_size_mb = 1000", &[], "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100"),
+            ("", &[("MAX_FILE_SIZE_MB", "ten")], "environment variable MAX_FILE_SIZE_MB: security.max_file_size_mb cannot be 'ten'; allowed: a number from 1 to 100"),
+            ("", &[("API_KEY", "short")], "API_KEY must have at least 20 characters; make one with: openssl rand -hex 24"),
+            ("[server]\nlisten = \"0.0.0.0:80\"\n[security]\nrequire_api_key = false", &[], "REQUIRE_API_KEY=false is only possible on a loopback address, not on 0.0.0.0:80"),
+        ];
+        for (file, env, expected) in cases {
+            assert_eq!(load(file, env).unwrap_err(), *expected);
+        }
+        let syntax = load("[server\n", &[]).unwrap_err();
+        assert!(syntax.starts_with("FILE, line 1:"), "{syntax}");
+    }
+
+    #[test]
+    fn every_default_is_allowed() {
+        let mut config = Config::defaults();
+        for setting in SETTINGS {
+            assert!((setting.set)(&mut config, setting.default).is_some(), "{}", setting.key);
+            assert_eq!((setting.get)(&config), setting.default, "{}", setting.key);
+        }
+        assert_eq!(config.max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
+        assert_eq!(config.max_connections, limits::CONNECTIONS);
+    }
+
+    #[test]
+    fn the_bootstrap_key_does_not_print() {
+        let config = load("", &[("API_KEY", "a-very-long-bootstrap-key")]).unwrap();
+        assert!(!format!("{config:?}").contains("a-very-long"));
+    }
+}

@@ -1,0 +1,94 @@
+//! The `accounts` table: users and service accounts.
+//!
+//! Owns: their rows. Names are unique without regard to ASCII case.
+
+use rusqlite::{Row, Transaction, params};
+
+use super::{Db, DbError, from_ms, parse, to_ms};
+use crate::access::records::AccountRecord;
+
+impl Db {
+    /// All accounts, in order of creation.
+    pub async fn accounts(&self) -> Result<Vec<AccountRecord>, DbError> {
+        self.list(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT id, kind, name, role, status, created_at FROM accounts ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            let mut accounts = Vec::new();
+            while let Some(row) = rows.next()? {
+                accounts.push(read(row)?);
+            }
+            Ok(accounts)
+        })
+        .await
+    }
+
+    /// Stores a new account; [`DbError::Conflict`] when its name is taken.
+    pub async fn insert_account(&self, account: AccountRecord) -> Result<(), DbError> {
+        self.write(move |transaction| insert(transaction, &account)).await
+    }
+}
+
+pub(super) fn insert(transaction: &Transaction<'_>, account: &AccountRecord) -> Result<(), DbError> {
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO accounts(id, kind, name, role, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            account.id.to_string(),
+            account.kind.as_str(),
+            account.name,
+            account.role.as_str(),
+            account.status.as_str(),
+            to_ms(account.created_at),
+        ])?;
+    if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
+}
+
+fn read(row: &Row<'_>) -> Result<AccountRecord, DbError> {
+    let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    Ok(AccountRecord {
+        id: parse(text(0)?, "accounts.id")?,
+        kind: parse(text(1)?, "accounts.kind")?,
+        name: row.get(2)?,
+        role: parse(text(3)?, "accounts.role")?,
+        status: parse(text(4)?, "accounts.status")?,
+        created_at: from_ms(row.get(5)?, "accounts.created_at")?,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::access::records::{AccountKind, AccountStatus};
+    use crate::access::roles::Role;
+    use crate::id::AccountId;
+
+    pub(in crate::db) fn account(name: &str) -> AccountRecord {
+        AccountRecord {
+            id: AccountId::new(),
+            kind: AccountKind::Service,
+            name: name.to_owned(),
+            role: Role::Operator,
+            status: AccountStatus::Active,
+            created_at: Timestamp::from_millisecond(1_767_225_600_123).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_unique_without_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&super::super::file_in(folder.path())).unwrap();
+        let clinic = account("Clinic");
+        db.insert_account(clinic.clone()).await.unwrap();
+        assert!(matches!(db.insert_account(account("clinic")).await, Err(DbError::Conflict)));
+        let other = account("other");
+        db.insert_account(other.clone()).await.unwrap();
+        let mut expected = [clinic, other];
+        expected.sort_by_key(|account| account.id);
+        assert_eq!(db.accounts().await.unwrap(), expected);
+    }
+}

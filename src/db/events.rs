@@ -1,0 +1,51 @@
+//! The `events` table: what happened, in order.
+//!
+//! Owns: appending to it, and reading it after a place. Refuses: an event without the change it
+//! tells of; [`append`] takes the transaction of that change.
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+use serde_json::Value;
+
+use super::{Db, DbError, from_ms, to_ms};
+use crate::fax::event::Event;
+
+/// An event with its place in the order of the world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedEvent {
+    /// Its place; grows, with gaps.
+    pub seq: i64,
+    /// The event.
+    pub event: Event,
+}
+
+impl Db {
+    /// At most `limit` events after place `after`, in order; 0 is the beginning.
+    pub async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<LoggedEvent>, DbError> {
+        self.list(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT seq, at, type, subject, data FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let mut rows = statement.query(params![after, limit])?;
+            let mut events = Vec::new();
+            while let Some(row) = rows.next()? {
+                let data: String = row.get(4)?;
+                let data: Value =
+                    serde_json::from_str(&data).map_err(|_| DbError::Damaged { what: "events.data" })?;
+                let at: Timestamp = from_ms(row.get(1)?, "events.at")?;
+                let event = Event { at, kind: row.get(2)?, subject: row.get(3)?, data };
+                events.push(LoggedEvent { seq: row.get(0)?, event });
+            }
+            Ok(events)
+        })
+        .await
+    }
+}
+
+pub(super) fn append(transaction: &Transaction<'_>, events: &[Event]) -> Result<(), DbError> {
+    let mut statement =
+        transaction.prepare_cached("INSERT INTO events(at, type, subject, data) VALUES (?1, ?2, ?3, ?4)")?;
+    for event in events {
+        statement.execute(params![to_ms(event.at), event.kind, event.subject, event.data.to_string()])?;
+    }
+    Ok(())
+}

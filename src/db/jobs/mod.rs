@@ -1,0 +1,345 @@
+//! The `jobs` table: one row per fax to send.
+//!
+//! Owns: storing what a transition made, with its events, in one change ([`store`]); reading jobs
+//! back. Its folder has what the dispatcher asks ([`dispatch`]), what a start needs ([`recovery`])
+//! and what lists show ([`list`]). Refuses: to change a state by itself; every state written here
+//! comes out of a [`Moved`].
+//!
+//! Invariant of `blocked`: whenever a queued job is blocked, another job to its number is under
+//! way, waiting, or queued and not blocked; and each job that leaves the number for good unblocks
+//! the next one in the same transaction.
+
+mod dispatch;
+mod list;
+mod recovery;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+
+pub use self::dispatch::{Agenda, Claim};
+pub use self::list::{JobPage, ListFilter, Position};
+pub use self::recovery::LostCall;
+use super::idempotency::Answer;
+use super::{Db, DbError, events, from_ms, idempotency, optional, parse, to_ms};
+use crate::fax::job::Job;
+use crate::fax::retry::Counters;
+use crate::fax::transition::{Moved, Stage};
+use crate::id::{DocumentId, JobId};
+
+/// All columns a [`Job`] is made of, in the order [`read`] takes them.
+const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, state, blocked, priority, rank, \
+     resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, schedule_at, deadline_at, \
+     next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
+
+const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, state, status, priority, \
+     rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, schedule_at, \
+     deadline_at, next_try_at, created_at, updated_at) \
+     VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :state, :status, :priority, \
+     :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :schedule_at, \
+     :deadline_at, :next_try_at, :created_at, :updated_at)";
+
+const UPDATE: &str = "UPDATE jobs SET state = :state, status = :status, blocked = :blocked, rank = :rank, \
+     pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
+     source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
+     fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
+     outcome = :outcome, next_try_at = :next_try_at, lease_until = :lease_until, \
+     cancel_asked_by = :cancel_asked_by, updated_at = :updated_at, final_at = :final_at \
+     WHERE seq = :seq";
+
+/// Lets the next fax to a number come forward, when one that held it back is gone.
+const UNBLOCK_NEXT: &str = "UPDATE jobs SET blocked = 0 WHERE seq = \
+     (SELECT seq FROM jobs WHERE blocked = 1 AND to_e164 = ?1 ORDER BY rank, seq LIMIT 1)";
+
+impl Db {
+    /// Stores a new job with its event and, if the client named its request, the answer it gets;
+    /// all or none. Answers the job with its `seq`.
+    pub async fn insert_job(&self, moved: Moved, answer: Option<Answer>) -> Result<Job, DbError> {
+        self.write(move |transaction| {
+            if let Some(answer) = &answer {
+                idempotency::insert(transaction, answer)?;
+            }
+            insert(transaction, &moved)?;
+            let seq = transaction.last_insert_rowid();
+            events::append(transaction, moved.events())?;
+            Ok(Job { seq, ..moved.into_job() })
+        })
+        .await
+    }
+
+    /// The job with this id.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, DbError> {
+        self.point(|connection| by_id(connection, id))
+    }
+
+    /// Moves one job: reads it, lets `transition` decide, and stores what came out, in one
+    /// transaction. [`DbError::Conflict`] when there is no such job; an `Err` of `transition`
+    /// comes back as it is and nothing is stored.
+    pub async fn move_job<E: Send + 'static>(
+        &self,
+        id: JobId,
+        transition: impl FnOnce(Stage) -> Result<Moved, E> + Send + 'static,
+    ) -> Result<Result<Moved, E>, DbError> {
+        self.write(move |transaction| {
+            let job = by_id(transaction, id)?.ok_or(DbError::Conflict)?;
+            match transition(Stage::of(job)) {
+                Ok(moved) => {
+                    store(transaction, &moved)?;
+                    Ok(Ok(moved))
+                }
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        })
+        .await
+    }
+}
+
+/// Writes what a transition made, with its events; the end of a job frees its number.
+fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
+    let job = moved.job();
+    let counters = &job.counters;
+    let changed = transaction.prepare_cached(UPDATE)?.execute(named_params! {
+        ":seq": job.seq,
+        ":state": job.state.as_str(),
+        ":status": job.state.public_status().as_str(),
+        ":blocked": job.is_blocked,
+        ":rank": job.rank,
+        ":pages": job.pages,
+        ":confirmed_pages": job.confirmed_pages,
+        ":document_id": optional(job.document.as_ref()),
+        ":source_ids": ids_to_json(&job.sources),
+        ":attempts": job.attempts,
+        ":dials": counters.dials,
+        ":tries": counters.tries,
+        ":fruitless": counters.fruitless,
+        ":busies": counters.busies,
+        ":human_answers": counters.human_answers,
+        ":outages": counters.outages,
+        ":outcome": job.outcome.as_ref().map(to_json),
+        ":next_try_at": job.next_try_at.map(to_ms),
+        ":lease_until": job.lease_until.map(to_ms),
+        ":cancel_asked_by": job.cancel_asked_by,
+        ":updated_at": to_ms(job.updated_at),
+        ":final_at": job.final_at.map(to_ms),
+    })?;
+    if changed != 1 {
+        return Err(DbError::Conflict);
+    }
+    if job.state.is_final() {
+        transaction.prepare_cached(UNBLOCK_NEXT)?.execute([job.to.as_e164()])?;
+    }
+    events::append(transaction, moved.events())
+}
+
+fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
+    let job = moved.job();
+    transaction.prepare_cached(INSERT)?.execute(named_params! {
+        ":id": job.id.to_string(),
+        ":owner_id": job.owner.to_string(),
+        ":key_id": job.key_id,
+        ":to_raw": job.to_raw,
+        ":to_e164": job.to.as_e164(),
+        ":route": job.route,
+        ":state": job.state.as_str(),
+        ":status": job.state.public_status().as_str(),
+        ":priority": job.priority.as_str(),
+        ":rank": job.rank,
+        ":resolution": job.resolution,
+        ":quality": job.quality,
+        ":pages": job.pages,
+        ":document_id": optional(job.document.as_ref()),
+        ":source_ids": ids_to_json(&job.sources),
+        ":source_sha256": job.source_sha256,
+        ":tag": job.tag,
+        ":schedule_at": job.schedule_at.map(to_ms),
+        ":deadline_at": to_ms(job.deadline_at),
+        ":next_try_at": job.next_try_at.map(to_ms),
+        ":created_at": to_ms(job.created_at),
+        ":updated_at": to_ms(job.updated_at),
+    })?;
+    Ok(())
+}
+
+fn by_id(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?;
+    statement.query_row([id.to_string()], |row| Ok(read(row))).optional()?.transpose()
+}
+
+/// Reads the rows of a query that selects [`COLUMNS`].
+fn read_all(
+    connection: &Connection,
+    tail: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Job>, DbError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs {tail}"))?;
+    let mut rows = statement.query(parameters)?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(read(row)?);
+    }
+    Ok(jobs)
+}
+
+fn read(row: &Row<'_>) -> Result<Job, DbError> {
+    let mut column = 0;
+    let mut next = || {
+        column += 1;
+        column - 1
+    };
+    let time = |ms: i64| from_ms(ms, "jobs times");
+    Ok(Job {
+        seq: row.get(next())?,
+        id: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.id")?,
+        owner: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.owner_id")?,
+        key_id: row.get(next())?,
+        to_raw: row.get(next())?,
+        to: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.to_e164")?,
+        route: row.get(next())?,
+        state: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.state")?,
+        is_blocked: row.get(next())?,
+        priority: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.priority")?,
+        rank: row.get(next())?,
+        resolution: row.get(next())?,
+        quality: row.get(next())?,
+        pages: row.get(next())?,
+        confirmed_pages: row.get(next())?,
+        document: row
+            .get::<_, Option<String>>(next())?
+            .map(|id| parse(&id, "jobs.document_id"))
+            .transpose()?,
+        sources: ids_from_json(row.get_ref(next())?.as_str().map_err(damaged)?)?,
+        source_sha256: row.get(next())?,
+        attempts: row.get(next())?,
+        counters: Counters {
+            dials: row.get(next())?,
+            tries: row.get(next())?,
+            fruitless: row.get(next())?,
+            busies: row.get(next())?,
+            human_answers: row.get(next())?,
+            outages: row.get(next())?,
+        },
+        outcome: row
+            .get::<_, Option<String>>(next())?
+            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.outcome" }))
+            .transpose()?,
+        tag: row.get(next())?,
+        schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
+        deadline_at: time(row.get(next())?)?,
+        next_try_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
+        lease_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
+        cancel_asked_by: row.get(next())?,
+        created_at: time(row.get(next())?)?,
+        updated_at: time(row.get(next())?)?,
+        final_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
+    })
+}
+
+fn damaged(_: rusqlite::types::FromSqlError) -> DbError {
+    DbError::Damaged { what: "jobs" }
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("records of plain fields always serialise")
+}
+
+fn ids_to_json(ids: &[DocumentId]) -> String {
+    to_json(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn ids_from_json(json: &str) -> Result<Vec<DocumentId>, DbError> {
+    const WHAT: &str = "jobs.source_ids";
+    let texts: Vec<String> = serde_json::from_str(json).map_err(|_| DbError::Damaged { what: WHAT })?;
+    texts.iter().map(|text| parse(text, WHAT)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::db::idempotency::RequestName;
+    use crate::fax::job::{Priority, State};
+    use crate::fax::transition::{Acceptance, Content, accept};
+    use crate::id::AccountId;
+
+    pub(super) fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    pub(super) fn open() -> (tempfile::TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("t.db")).unwrap();
+        (folder, db)
+    }
+
+    pub(super) fn new_job() -> Acceptance {
+        Acceptance {
+            owner: AccountId::new(),
+            key_id: Some("0123456789ab".into()),
+            to_raw: "555 123 4567".into(),
+            to: "+15551234567".parse().unwrap(),
+            route: "simulator".into(),
+            priority: Priority::Normal,
+            resolution: "fine".into(),
+            quality: "text".into(),
+            content: Content::Ready(DocumentId::new(), 3),
+            source_sha256: "00".into(),
+            tag: Some("invoice 7".into()),
+            schedule_at: None,
+            deadline_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_reads_back_equal() {
+        let (_folder, db) = open();
+        let sources = vec![DocumentId::new(), DocumentId::new()];
+        let later = now() + SignedDuration::from_hours(1);
+        for content in [Content::Ready(DocumentId::new(), 3), Content::Sources(sources.clone())] {
+            let new = Acceptance { content, schedule_at: Some(later), ..new_job() };
+            let stored = db.insert_job(accept(new, now()), None).await.unwrap();
+            assert_eq!(db.job(stored.id).unwrap().unwrap(), stored);
+            let moved = db.move_job(stored.id, |stage| stage.cancel("a test", now())).await.unwrap().unwrap();
+            assert_eq!(moved.freed(), stored.sources);
+            assert_eq!(db.job(stored.id).unwrap().unwrap(), moved.into_job());
+        }
+        assert!(db.job(JobId::new()).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn each_state_has_its_event_and_a_refused_move_has_none() {
+        let (_folder, db) = open();
+        let job = db.insert_job(accept(new_job(), now()), None).await.unwrap();
+        let cancel = || db.move_job(job.id, |stage| stage.cancel("Dr. Secret", now()));
+        cancel().await.unwrap().unwrap();
+        assert_eq!(cancel().await.unwrap(), Err(State::Cancelled));
+        let events = db.events_after(0, 10).await.unwrap();
+        let kinds: Vec<_> = events.iter().map(|logged| logged.event.kind.as_str()).collect();
+        assert_eq!(kinds, ["fax.queued", "fax.cancelled"]);
+        for logged in &events {
+            assert_eq!(logged.event.subject, job.id.to_string());
+            let told = logged.event.data.to_string();
+            assert!(!told.contains("5551234567") && !told.contains("Secret") && !told.contains("invoice"), "{told}");
+        }
+        assert_eq!(db.events_after(events[0].seq, 10).await.unwrap(), events[1..]);
+    }
+
+    #[tokio::test]
+    async fn job_and_answer_are_stored_together_or_not_at_all() {
+        let (_folder, db) = open();
+        let request =
+            RequestName { key_id: "k".into(), path: "/fax".into(), name: "n".into(), request_hash: vec![1; 32] };
+        let answer = |at| Answer { request: request.clone(), status: 202, body: "{}".into(), at };
+        db.insert_job(accept(new_job(), now()), Some(answer(now()))).await.unwrap();
+        let second = accept(new_job(), now());
+        let id = second.job().id;
+        assert!(matches!(db.insert_job(second, Some(answer(now()))).await, Err(DbError::Conflict)));
+        assert!(db.job(id).unwrap().is_none());
+
+        let next_day = now() + SignedDuration::from_hours(24);
+        assert!(db.kept_answer(&request, next_day - SignedDuration::from_millis(1)).unwrap().is_some());
+        assert!(db.kept_answer(&request, next_day).unwrap().is_none());
+        db.insert_job(accept(new_job(), next_day), Some(answer(next_day))).await.unwrap();
+        assert_eq!(db.sweep_answers(next_day).await.unwrap(), 0, "the new one took the old one's place");
+        assert_eq!(db.sweep_answers(next_day + SignedDuration::from_hours(24)).await.unwrap(), 1);
+    }
+}

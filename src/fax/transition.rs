@@ -1,0 +1,570 @@
+//! Every way a job may move.
+//!
+//! Owns: the state machine. [`Stage::of`] tells what a job is at this moment, and each stage has
+//! only the transitions that jobs there have; a final one has none. Each transition answers a
+//! [`Moved`], which cannot be made elsewhere and is all that the database stores.
+//!
+//! Invariants: success only if every page is confirmed, whatever a route says; a final state is
+//! never left; `updated_at` grows with every move.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::attempt::{Attempt, CallEnd, Carriage, PageConfirmation, Progress};
+use super::event::Event;
+use super::job::{Job, Priority, State};
+use super::number::FaxNumber;
+use super::outcome::{Class, Fault, Outcome};
+use super::retry::{self, Counters, Next};
+use crate::id::{AccountId, AttemptId, DocumentId, JobId};
+
+/// A call of which nothing was heard for so long is lost: longer than the longest page takes (a
+/// dense page at 2,400 bit/s), so that only a dead call runs into it.
+const LEASE: SignedDuration = SignedDuration::from_mins(15);
+
+/// A job after a transition, and the events that tell of it (none when only bookkeeping changed).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    job: Job,
+    events: Vec<Event>,
+    freed: Vec<DocumentId>,
+}
+
+impl Moved {
+    /// The job as it is now.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// What is to be told, in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Documents the job no longer names: to be deleted once the move is stored.
+    pub fn freed(&self) -> &[DocumentId] {
+        &self.freed
+    }
+
+    /// The job as it is now, alone.
+    pub fn into_job(self) -> Job {
+        self.job
+    }
+
+    fn to(mut job: Job, state: State, now: Timestamp) -> Self {
+        touch(&mut job, now);
+        let freed = if state == State::Preparing { Vec::new() } else { std::mem::take(&mut job.sources) };
+        job.state = state;
+        job.is_blocked = false;
+        if !state.is_calling() {
+            job.lease_until = None;
+        }
+        if state.is_final() {
+            job.final_at = Some(job.updated_at);
+            job.next_try_at = None;
+        }
+        let events = vec![Event::state(&job)];
+        Self { job, events, freed }
+    }
+
+    fn in_place(job: Job, events: Vec<Event>) -> Self {
+        Self { job, events, freed: Vec::new() }
+    }
+}
+
+fn touch(job: &mut Job, now: Timestamp) {
+    let next = job.updated_at.checked_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
+    job.updated_at = whole_ms(now).max(next);
+}
+
+fn whole_ms(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// What a new job is made of.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// The account it belongs to.
+    pub owner: AccountId,
+    /// The API key it came by.
+    pub key_id: Option<String>,
+    /// The number as the client wrote it.
+    pub to_raw: String,
+    /// The number to dial.
+    pub to: FaxNumber,
+    /// Name of the route.
+    pub route: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Resolution, in the API's word.
+    pub resolution: String,
+    /// Quality, in the API's word.
+    pub quality: String,
+    /// Where its pages are.
+    pub content: Content,
+    /// SHA-256 of the uploads, in hex.
+    pub source_sha256: String,
+    /// The client's own reference.
+    pub tag: Option<String>,
+    /// Not to be sent before.
+    pub schedule_at: Option<Timestamp>,
+    /// When to give up; by default [`retry::DEADLINE`] after the first send time.
+    pub deadline_at: Option<Timestamp>,
+}
+
+/// The pages of a new job, in the spool.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Ready: one TIFF of so many pages.
+    Ready(DocumentId, u32),
+    /// Uploads to convert, in order.
+    Sources(Vec<DocumentId>),
+}
+
+/// Takes a job in: it begins as `preparing`, `scheduled` or `queued`.
+pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
+    let now = whole_ms(now);
+    let first_send = new.schedule_at.map_or(now, |at| whole_ms(at).max(now));
+    let (document, pages, sources) = match new.content {
+        Content::Ready(document, pages) => (Some(document), Some(pages), Vec::new()),
+        Content::Sources(sources) => (None, None, sources),
+    };
+    let default_deadline = first_send.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX);
+    let job = Job {
+        seq: 0,
+        id: JobId::new(),
+        owner: new.owner,
+        key_id: new.key_id,
+        to_raw: new.to_raw,
+        to: new.to,
+        route: new.route,
+        state: State::Preparing,
+        is_blocked: false,
+        priority: new.priority,
+        rank: new.priority.rank(),
+        resolution: new.resolution,
+        quality: new.quality,
+        pages,
+        confirmed_pages: 0,
+        document,
+        sources,
+        source_sha256: new.source_sha256,
+        attempts: 0,
+        counters: Counters::default(),
+        outcome: None,
+        tag: new.tag,
+        schedule_at: new.schedule_at.map(whole_ms),
+        deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
+        next_try_at: None,
+        lease_until: None,
+        cancel_asked_by: None,
+        created_at: now,
+        // So that the first move brings it to `now`.
+        updated_at: now.checked_sub(SignedDuration::from_millis(1)).unwrap_or(now),
+        final_at: None,
+    };
+    if job.document.is_none() { Moved::to(job, State::Preparing, now) } else { ready(job, now) }
+}
+
+/// A job with its pages: off to be dialled, or to sleep until its time.
+fn ready(mut job: Job, now: Timestamp) -> Moved {
+    match job.schedule_at {
+        Some(at) if at > now => {
+            job.next_try_at = Some(at);
+            Moved::to(job, State::Scheduled, now)
+        }
+        _ => {
+            job.next_try_at = None;
+            Moved::to(job, State::Queued, now)
+        }
+    }
+}
+
+/// What a job is at this moment, with the transitions it has.
+#[derive(Debug)]
+pub enum Stage {
+    /// Its document is being converted.
+    Preparing(Preparing),
+    /// It waits for a time, or to be released.
+    Sleeping(Sleeping),
+    /// It can be dialled.
+    Queued(Queued),
+    /// A call is under way.
+    Calling(Calling),
+    /// It has ended.
+    Final(Final),
+}
+
+impl Stage {
+    /// Tells what `job` is.
+    pub fn of(job: Job) -> Self {
+        match job.state {
+            State::Preparing => Self::Preparing(Preparing(job)),
+            State::Held | State::Scheduled | State::Waiting => Self::Sleeping(Sleeping(job)),
+            State::Queued => Self::Queued(Queued(job)),
+            State::Dialing | State::Sending => Self::Calling(Calling(job)),
+            State::Delivered | State::Partial | State::Failed | State::Cancelled | State::Expired => {
+                Self::Final(Final(job))
+            }
+        }
+    }
+
+    /// Cancels on behalf of `by`: at once, or, when a call is under way, by asking it to end.
+    /// `Err` with the state of a job that has ended.
+    pub fn cancel(self, by: &str, now: Timestamp) -> Result<Moved, State> {
+        match self {
+            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => {
+                Ok(end_outside_call(job, Fault::of(Class::Cancelled).because(by), State::Cancelled, now))
+            }
+            Self::Calling(Calling(mut job)) => {
+                touch(&mut job, now);
+                job.cancel_asked_by.get_or_insert_with(|| by.into());
+                let events = vec![Event::about(&job, "cancel_asked")];
+                Ok(Moved::in_place(job, events))
+            }
+            Self::Final(Final(job)) => Err(job.state),
+        }
+    }
+
+    /// Gives up a job whose deadline has passed. `None` when it has not, or when a call is under
+    /// way (which is let finish), the job is held, or it has ended.
+    pub fn expire(self, now: Timestamp) -> Option<Moved> {
+        let job = match self {
+            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => job,
+            Self::Calling(_) | Self::Final(_) => return None,
+        };
+        if job.state == State::Held || job.deadline_at > now {
+            return None;
+        }
+        let state = if job.confirmed_pages > 0 { State::Partial } else { State::Expired };
+        Some(end_outside_call(job, Fault::of(Class::Deadline), state, now))
+    }
+}
+
+fn end_outside_call(mut job: Job, fault: Fault, state: State, now: Timestamp) -> Moved {
+    let last = job.outcome.as_ref().map(|outcome| outcome.class);
+    let class = fault.class;
+    let mut outcome = Outcome::of_fault(fault, Next::Final(state, class));
+    outcome.detail.last = last;
+    job.outcome = Some(outcome);
+    Moved::to(job, state, now)
+}
+
+/// A job whose document is being converted.
+#[derive(Debug)]
+pub struct Preparing(Job);
+
+impl Preparing {
+    /// The pages are in the spool.
+    pub fn prepared(mut self, document: DocumentId, pages: u32, now: Timestamp) -> Moved {
+        self.0.document = Some(document);
+        self.0.pages = Some(pages);
+        ready(self.0, now)
+    }
+
+    /// The document is at fault: the job ends.
+    pub fn refused(self, fault: Fault, now: Timestamp) -> Moved {
+        end_outside_call(self.0, fault, State::Failed, now)
+    }
+
+    /// Converting failed on our side: it is tried again at `at`.
+    pub fn postponed(mut self, at: Timestamp, now: Timestamp) -> Moved {
+        touch(&mut self.0, now);
+        self.0.next_try_at = Some(whole_ms(at));
+        Moved::in_place(self.0, Vec::new())
+    }
+}
+
+/// A job that waits for a time, or to be released.
+#[derive(Debug)]
+pub struct Sleeping(Job);
+
+impl Sleeping {
+    /// Wakes it if its time has come; a held job has none.
+    pub fn due(mut self, now: Timestamp) -> Option<Moved> {
+        let at = self.0.next_try_at.filter(|_| self.0.state != State::Held)?;
+        if at > now {
+            return None;
+        }
+        self.0.next_try_at = None;
+        Some(Moved::to(self.0, State::Queued, now))
+    }
+}
+
+/// A job that can be dialled.
+#[derive(Debug)]
+pub struct Queued(Job);
+
+impl Queued {
+    /// Begins a call.
+    pub fn dial(mut self, now: Timestamp) -> (Moved, Attempt) {
+        self.0.attempts += 1;
+        self.0.lease_until = Some(lease(now));
+        let moved = Moved::to(self.0, State::Dialing, now);
+        let attempt = Attempt {
+            id: AttemptId::new(),
+            job: moved.job.id,
+            number: moved.job.attempts,
+            route: moved.job.route.clone(),
+            first_page: moved.job.confirmed_pages + 1,
+            started_at: whole_ms(now),
+            answered_at: None,
+            first_data_at: None,
+            ended_at: None,
+            remote_station_id: None,
+            carriage: Carriage::default(),
+            outcome: None,
+            pages: Vec::new(),
+        };
+        (moved, attempt)
+    }
+}
+
+/// A job with a call under way.
+#[derive(Debug)]
+pub struct Calling(Job);
+
+impl Calling {
+    /// Takes in what the call reports. Page data that leaves makes it `sending`.
+    pub fn progressed(self, progress: &Progress, now: Timestamp) -> Moved {
+        let Self(mut job) = self;
+        let starts_sending = job.state == State::Dialing && progress.first_data_at.is_some();
+        let mut events = Vec::new();
+        touch(&mut job, now);
+        job.lease_until = Some(lease(now));
+        if starts_sending {
+            job.state = State::Sending;
+            events.push(Event::state(&job));
+        }
+        if count_confirmed(&mut job, &progress.pages) > 0 {
+            events.push(Event::about(&job, "page_confirmed"));
+        }
+        Moved::in_place(job, events)
+    }
+
+    /// The call is over. `last` holds what it had not reported yet; `seed` makes the jitter of the
+    /// next interval. Answers the job and the outcome of the attempt itself.
+    pub fn ended(self, first_page: u32, last: &Progress, end: CallEnd, now: Timestamp, seed: u64) -> (Moved, Outcome) {
+        let Self(mut job) = self;
+        count_confirmed(&mut job, &last.pages);
+        let pages = job.pages.unwrap_or_default();
+        let new_pages = (job.confirmed_pages + 1).saturating_sub(first_page);
+        // All pages confirmed is a delivery, even if the line dropped before the goodbye.
+        if job.confirmed_pages == pages && pages > 0 {
+            job.counters.charge(Class::Delivered, new_pages);
+            let outcome = Outcome::delivered(pages);
+            job.outcome = Some(outcome.clone());
+            return (Moved::to(job, State::Delivered, now), outcome);
+        }
+        let mut fault = match end {
+            CallEnd::Failed(fault) => fault,
+            CallEnd::Delivered => Fault::of(Class::PageNotConfirmed).on_page(job.confirmed_pages + 1),
+        };
+        if let Some(by) = &job.cancel_asked_by
+            && fault.class != Class::UnknownOutcome
+        {
+            fault = Fault { detail: fault.detail, ..Fault::of(Class::Cancelled).because(by) };
+        }
+        job.counters.charge(fault.class, new_pages);
+        let next = retry::decide(&job.counters, fault.class, job.confirmed_pages, job.deadline_at, now, seed);
+        let own_next = match next {
+            Next::RetryAt(at) => Next::RetryAt(whole_ms(at)),
+            Next::Final(state, _) => Next::Final(state, fault.class),
+        };
+        let attempt_outcome = Outcome::of_fault(fault.clone(), own_next);
+        let moved = match next {
+            Next::Final(state, _) => {
+                job.outcome = Some(Outcome::of_fault(fault, next));
+                Moved::to(job, state, now)
+            }
+            Next::RetryAt(at) => {
+                job.rank = job.priority.rank_after_failure();
+                job.outcome = Some(attempt_outcome.clone());
+                let is_at_once = at <= now;
+                job.next_try_at = (!is_at_once).then(|| whole_ms(at));
+                Moved::to(job, if is_at_once { State::Queued } else { State::Waiting }, now)
+            }
+        };
+        (moved, attempt_outcome)
+    }
+}
+
+/// A job that has ended: it has no transition.
+#[derive(Debug)]
+pub struct Final(Job);
+
+impl Final {
+    /// The job, to be read.
+    pub fn job(&self) -> &Job {
+        &self.0
+    }
+}
+
+fn lease(now: Timestamp) -> Timestamp {
+    whole_ms(now.checked_add(LEASE).unwrap_or(Timestamp::MAX))
+}
+
+/// Counts those confirmations that continue the confirmed run; a page told twice, or out of order,
+/// is no progress. Answers how many were new.
+fn count_confirmed(job: &mut Job, pages: &[PageConfirmation]) -> u32 {
+    let before = job.confirmed_pages;
+    for confirmation in pages {
+        if confirmation.page == job.confirmed_pages + 1 && job.pages.is_none_or(|total| confirmation.page <= total) {
+            job.confirmed_pages += 1;
+        }
+    }
+    job.confirmed_pages - before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn acceptance(content: Content) -> Acceptance {
+        Acceptance {
+            owner: AccountId::new(),
+            key_id: None,
+            to_raw: "5551234567".into(),
+            to: FaxNumber::from_e164("+15551234567").unwrap(),
+            route: "simulator".into(),
+            priority: Priority::Normal,
+            resolution: "fine".into(),
+            quality: "text".into(),
+            content,
+            source_sha256: String::new(),
+            tag: None,
+            schedule_at: None,
+            deadline_at: None,
+        }
+    }
+
+    fn queued(pages: u32) -> Job {
+        accept(acceptance(Content::Ready(DocumentId::new(), pages)), now()).into_job()
+    }
+
+    fn calling(pages: u32) -> Job {
+        match Stage::of(queued(pages)) {
+            Stage::Queued(queued) => queued.dial(now()).0.into_job(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn confirm(pages: impl IntoIterator<Item = u32>) -> Progress {
+        let pages = pages
+            .into_iter()
+            .map(|page| PageConfirmation { page, confirmed_at: now(), bytes: 1, duration_ms: 1 })
+            .collect();
+        Progress { first_data_at: Some(now()), pages, ..Progress::default() }
+    }
+
+    fn end(job: Job, last: &Progress, end: CallEnd) -> (Job, Outcome) {
+        match Stage::of(job) {
+            Stage::Calling(calling) => {
+                let (moved, outcome) = calling.ended(1, last, end, now(), 1);
+                (moved.into_job(), outcome)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn begins_where_its_content_and_time_put_it() {
+        let later = now() + SignedDuration::from_hours(1);
+        let cases = [
+            (Content::Ready(DocumentId::new(), 1), None, State::Queued, now()),
+            (Content::Ready(DocumentId::new(), 1), Some(later), State::Scheduled, later),
+            (Content::Sources(vec![DocumentId::new()]), Some(later), State::Preparing, later),
+        ];
+        for (content, schedule_at, state, first_send) in cases {
+            let moved = accept(Acceptance { schedule_at, ..acceptance(content) }, now());
+            assert_eq!(moved.job().state, state);
+            assert_eq!(moved.job().updated_at, now());
+            assert_eq!(moved.job().deadline_at, first_send + SignedDuration::from_hours(3));
+            assert_eq!(moved.events().len(), 1);
+            assert_eq!(moved.events()[0].kind, format!("fax.{state}"));
+        }
+    }
+
+    #[test]
+    fn success_needs_every_page_confirmed_whatever_the_route_says() {
+        let (job, outcome) = end(calling(3), &confirm(1..=2), CallEnd::Delivered);
+        assert_eq!((job.state, job.confirmed_pages), (State::Waiting, 2));
+        assert_eq!((outcome.class, outcome.detail.page), (Class::PageNotConfirmed, Some(3)));
+        let (job, _) = end(calling(3), &confirm(1..=3), CallEnd::Failed(Fault::t30(49)));
+        assert_eq!(job.state, State::Delivered);
+        let (job, _) = end(calling(3), &confirm([2, 3, 1, 1, 4]), CallEnd::Delivered);
+        assert_eq!(job.confirmed_pages, 1, "only what continues the run counts");
+    }
+
+    #[test]
+    fn page_data_makes_it_sending_once() {
+        let Stage::Calling(call) = Stage::of(calling(2)) else { panic!() };
+        let moved = call.progressed(&confirm([]), now());
+        assert_eq!((moved.job().state, moved.events().len()), (State::Sending, 1));
+        let Stage::Calling(call) = Stage::of(moved.into_job()) else { panic!() };
+        let moved = call.progressed(&confirm([1]), now());
+        let kinds: Vec<_> = moved.events().iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["fax.page_confirmed"]);
+    }
+
+    #[test]
+    fn cancelling_depends_on_where_it_stands() {
+        let job = Stage::of(queued(1)).cancel("the sender", now()).unwrap().into_job();
+        assert_eq!(job.state, State::Cancelled);
+        assert_eq!(Stage::of(job).cancel("the sender", now()), Err(State::Cancelled));
+
+        let job = Stage::of(calling(2)).cancel("the sender", now()).unwrap().into_job();
+        assert_eq!(job.state, State::Dialing, "the call ends it");
+        let (job, _) = end(job, &confirm([1]), CallEnd::Failed(Fault::sip(486)));
+        assert_eq!((job.state, job.confirmed_pages), (State::Cancelled, 1));
+        assert_eq!(job.outcome.unwrap().human, "Cancelled by the sender. It is not tried again.");
+
+        let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
+        assert_eq!(end(job, &confirm([1]), CallEnd::Delivered).0.state, State::Delivered, "too late is told as it is");
+        let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
+        let lost = CallEnd::Failed(Fault::of(Class::UnknownOutcome).on_page(1));
+        assert_eq!(end(job, &confirm([]), lost).0.outcome.unwrap().class, Class::UnknownOutcome);
+    }
+
+    #[test]
+    fn only_a_job_at_rest_expires_and_only_then() {
+        let late = now() + SignedDuration::from_hours(3);
+        assert!(Stage::of(queued(1)).expire(late - SignedDuration::from_millis(1)).is_none());
+        assert_eq!(Stage::of(queued(1)).expire(late).unwrap().job().state, State::Expired);
+        assert!(Stage::of(calling(1)).expire(late).is_none());
+        let half = Job { confirmed_pages: 1, state: State::Waiting, ..queued(2) };
+        assert_eq!(Stage::of(half).expire(late).unwrap().job().state, State::Partial);
+        let held = Job { state: State::Held, ..queued(1) };
+        assert!(Stage::of(held).expire(late).is_none());
+    }
+
+    #[test]
+    fn a_sleeper_wakes_at_its_time() {
+        let later = now() + SignedDuration::from_hours(1);
+        let job = Job { state: State::Waiting, next_try_at: Some(later), ..queued(1) };
+        let wake = |job: &Job, at| match Stage::of(job.clone()) {
+            Stage::Sleeping(sleeping) => sleeping.due(at).map(|moved| moved.job().state),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wake(&job, now()), None);
+        assert_eq!(wake(&job, later), Some(State::Queued));
+        assert_eq!(wake(&Job { state: State::Held, ..job }, later), None);
+    }
+
+    #[test]
+    fn an_interrupted_call_is_queued_again_and_charged_nothing() {
+        let (job, outcome) = end(calling(1), &Progress::default(), CallEnd::Failed(Fault::of(Class::Interrupted)));
+        assert_eq!((job.state, job.counters.dials, job.attempts), (State::Queued, 0, 1));
+        assert_eq!(outcome.next_try_at, Some(now()));
+    }
+
+    #[test]
+    fn every_move_is_a_later_version() {
+        let job = queued(1);
+        let moved = Stage::of(job.clone()).cancel("x", now() - SignedDuration::from_hours(1)).unwrap();
+        assert!(moved.job().updated_at > job.updated_at, "even when the clock was set back");
+    }
+}

@@ -1,0 +1,84 @@
+//! `/health`, `/health/ready` and `/openapi.json`: what everybody may know.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+use super::{answer, get, json, json_text};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::http::openapi;
+use crate::http::request::Request;
+
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    let health = warp::path!("health").and(get(app)).then(|_| answer(health()));
+    let ready = warp::path!("health" / "ready").and(get(app)).then(|request| answer(ready(request)));
+    let description = warp::path!("openapi.json").and(get(app)).then(|_| answer(description()));
+    health.or(ready).unify().or(description).unify().boxed()
+}
+
+/// Whether the server runs.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Health {
+    /// Always `ok`.
+    status: &'static str,
+}
+
+/// Whether the server can do its work.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Readiness {
+    /// `ready` or `not_ready`.
+    status: &'static str,
+    /// One entry a part: `ok`, or what is wrong with it.
+    checks: Checks,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Checks {
+    database: String,
+    spool: String,
+    /// Reading documents in the sandbox.
+    documents: String,
+}
+
+/// Whether the server runs
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health)))]
+pub(in crate::http) async fn health() -> Result<Response, ApiError> {
+    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+/// Whether it can do its work
+#[utoipa::path(get, path = "/health/ready", tag = "health",
+    responses((status = 200, body = Readiness), (status = 503, description = "Something is missing", body = Readiness)))]
+pub(in crate::http) async fn ready(request: Request) -> Result<Response, ApiError> {
+    let app = request.unchecked();
+    // What is wrong is told in the log; outside, only where to look.
+    let told = |part: &str, result: Result<(), String>| match result {
+        Ok(()) => ("ok".to_owned(), true),
+        Err(cause) => {
+            log::warn!("{part} is not ready: {cause}");
+            (format!("failed: see the log for '{part} is not ready'"), false)
+        }
+    };
+    let (database, database_ok) = told("database", app.db().check().await.map_err(|error| error.to_string()));
+    let (spool, spool_ok) = told("spool", app.queue().check_spool().await.map_err(|error| error.to_string()));
+    let (documents, documents_ok) =
+        told("documents", app.converter().self_test().await.map_err(|error| error.to_string()));
+    let all = database_ok && spool_ok && documents_ok;
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = Readiness {
+        status: if all { "ready" } else { "not_ready" },
+        checks: Checks { database, spool, documents },
+    };
+    json(status, &body)
+}
+
+/// This description
+#[utoipa::path(get, path = "/openapi.json", tag = "health",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+pub(in crate::http) async fn description() -> Result<Response, ApiError> {
+    Ok(json_text(StatusCode::OK, openapi::description().to_owned()))
+}

@@ -1,0 +1,101 @@
+//! The resources, one file each. Every file has `routes(app)`, boxed, because unboxed warp filters
+//! take minutes to compile, and dispatched by their first path segment.
+
+pub(super) mod admin;
+pub(super) mod admin_jobs;
+pub(super) mod admin_keys;
+pub(super) mod attempts;
+pub(super) mod fax;
+pub(super) mod fax_view;
+pub(super) mod health;
+pub(super) mod inbound;
+pub(super) mod send;
+mod upload;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use warp::http::{HeaderValue, StatusCode};
+use warp::reply::Response;
+
+use super::error::ApiError;
+use super::request::Request;
+use crate::app::App;
+
+/// All resources.
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    let fax = fax::routes(app).or(send::routes(app)).unify().or(attempts::routes(app)).unify().boxed();
+    let admin =
+        admin_keys::routes(app).or(admin_jobs::routes(app)).unify().or(admin::routes(app)).unify().boxed();
+    let others = health::routes(app).or(inbound::routes(app)).unify().boxed();
+    fax.or(admin).unify().or(others).unify().boxed()
+}
+
+/// Runs a handler and turns either result into a response.
+async fn answer<F>(handler: F) -> Response
+where
+    F: Future<Output = Result<Response, ApiError>>,
+{
+    handler.await.unwrap_or_else(ApiError::into_response)
+}
+
+/// A JSON answer.
+fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError> {
+    let text = serde_json::to_string(body).map_err(|error| ApiError::internal(&error))?;
+    Ok(json_text(status, text))
+}
+
+/// A JSON answer that is written out already.
+fn json_text(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A document: shown in the browser, kept by no cache, since it is somebody's health data.
+fn document(content: Vec<u8>, media_type: &'static str, file_name: &str) -> Response {
+    let mut response = Response::new(content.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if let Ok(disposition) = HeaderValue::from_str(&format!("inline; filename=\"{file_name}\"")) {
+        headers.insert(CONTENT_DISPOSITION, disposition);
+    }
+    response
+}
+
+/// The query string as a record; unknown fields are refused, so that a misspelt filter does not
+/// silently answer everything.
+fn query<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_urlencoded::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let field = message.split('`').nth(1).unwrap_or("query").to_owned();
+        ApiError::field(&field, "invalid", message)
+    })
+}
+
+/// The path parameter as an id; what is no id is simply not there.
+fn id<T: std::str::FromStr>(text: &str, missing: impl FnOnce() -> ApiError) -> Result<T, ApiError> {
+    text.parse().map_err(|_| missing())
+}
+
+/// A filter for `GET` on the current path, with the request.
+fn get(app: &App) -> BoxedFilter<(Request,)> {
+    warp::get().and(super::request::request(app)).boxed()
+}
+
+/// A filter for `POST` on the current path, with the request.
+fn post(app: &App) -> BoxedFilter<(Request,)> {
+    warp::post().and(super::request::request(app)).boxed()
+}
+
+/// A filter for `DELETE` on the current path, with the request.
+fn delete(app: &App) -> BoxedFilter<(Request,)> {
+    warp::delete().and(super::request::request(app)).boxed()
+}

@@ -1,0 +1,131 @@
+//! Request bodies, read with limits.
+//!
+//! Owns: reading a body chunk by chunk with a time limit for each, counting while it streams, and
+//! what happens to a body that nobody wanted: it is discarded for a while, so that a client still
+//! writing gets to read our answer and not a connection reset.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, INVALID_REQUEST, TIMEOUT, TOO_LARGE};
+
+/// Longest pause between two chunks of a body.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest JSON body; the largest of ours is a key with a few hundred number prefixes.
+const JSON_LIMIT_BYTES: usize = 64 * 1024;
+/// An unwanted body is discarded up to this much …
+const DISCARD_BYTES: usize = 16 * 1024 * 1024;
+/// … and for this long, before the connection is closed.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// The body of one request. Dropped unread, it is discarded in the background.
+pub(super) struct Body {
+    incoming: Option<Incoming>,
+    finished: Arc<AtomicBool>,
+}
+
+impl Body {
+    pub(super) fn new(incoming: Incoming) -> Self {
+        let finished = Arc::new(AtomicBool::new(incoming.is_end_stream()));
+        Self { incoming: Some(incoming), finished }
+    }
+
+    /// A flag that tells whether the body was read to its end.
+    pub(super) fn finished_flag(&self) -> Arc<AtomicBool> {
+        self.finished.clone()
+    }
+
+    /// The next chunk, `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let Some(incoming) = &mut self.incoming else { return Ok(None) };
+        loop {
+            let frame = tokio::time::timeout(CHUNK_TIMEOUT, incoming.frame())
+                .await
+                .map_err(|_| ApiError::new(&TIMEOUT, "The request body stopped arriving."))?;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(_)) => {
+                    return Err(ApiError::new(&INVALID_REQUEST, "The request body ended too early."));
+                }
+                None => {
+                    self.finished.store(true, Ordering::Release);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The whole body as JSON; an empty body is `{}`.
+    pub(super) async fn json<T: DeserializeOwned>(mut self) -> Result<T, ApiError> {
+        let mut whole = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if whole.len() + chunk.len() > JSON_LIMIT_BYTES {
+                return Err(ApiError::new(&TOO_LARGE, "The JSON body is larger than 64 kB."));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        let text: &[u8] = if whole.is_empty() { b"{}" } else { &whole };
+        serde_json::from_slice(text).map_err(|error| {
+            if error.is_data() {
+                let message = error.to_string();
+                let field = message.split('`').nth(1).unwrap_or("body").to_owned();
+                ApiError::field(&field, "invalid", message)
+            } else {
+                ApiError::new(&INVALID_REQUEST, format!("The body is not valid JSON: {error}"))
+            }
+        })
+    }
+
+    /// The chunks as a stream, for the multipart parser.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+        stream::unfold(Some(self), |body| async move {
+            let mut body = body?;
+            match body.chunk().await {
+                Ok(Some(chunk)) => Some((Ok(chunk), Some(body))),
+                Ok(None) => None,
+                Err(error) => Some((Err(BodyError(error)), None)),
+            }
+        })
+    }
+}
+
+/// A body failure on its way through the multipart parser.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.detail())]
+pub(super) struct BodyError(pub(super) ApiError);
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take()
+            && !self.finished.load(Ordering::Acquire)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(discard(incoming));
+        }
+    }
+}
+
+async fn discard(mut incoming: Incoming) {
+    let _ = tokio::time::timeout(DISCARD_TIME, async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARD_BYTES {
+                break;
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,89 @@
+//! What the failures of the floors below mean to a client.
+
+use super::error::{
+    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NAME_REQUIRED, NO_SCOPE, NOT_FOUND,
+    UNSUPPORTED_TYPE,
+};
+use crate::auth::AuthError;
+use crate::convert::ConvertError;
+use crate::db::DbError;
+use crate::inbound::InboxError;
+use crate::queue::QueueError;
+use crate::spool::SpoolError;
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::DiskFull => disk_full(),
+            DbError::Closed => Self::busy("The appliance is going down.", 5),
+            DbError::Pool(_) => Self::busy("The appliance is very busy.", 1),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SpoolError> for ApiError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::DiskFull => disk_full(),
+            SpoolError::Missing => Self::new(&NOT_FOUND, "The document is no longer stored."),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ConvertError> for ApiError {
+    fn from(error: ConvertError) -> Self {
+        match &error {
+            ConvertError::UnknownType { .. } => Self::new(&UNSUPPORTED_TYPE, error.to_string()),
+            ConvertError::Busy => Self::busy(error.to_string(), 5),
+            ConvertError::Unavailable(cause) => {
+                log::error!("documents cannot be converted: {cause}");
+                Self::busy("Documents cannot be converted at this moment; the administrator finds the cause in the log.", 60)
+            }
+            error if error.is_document_fault() => Self::new(&BAD_DOCUMENT, error.to_string()),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Db(error) => error.into(),
+            QueueError::Spool(error) => error.into(),
+            QueueError::Convert(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<InboxError> for ApiError {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::Db(error) => error.into(),
+            InboxError::Spool(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match &error {
+            AuthError::Invalid { field: "name", message } if message.contains("missing") => {
+                Self::new(&NAME_REQUIRED, message.clone())
+            }
+            AuthError::Invalid { field, message } => Self::field(field, "invalid", message.clone()),
+            AuthError::NotFound => Self::new(&KEY_NOT_FOUND, "No API key with this id."),
+            AuthError::State(standing) => Self::new(&KEY_CONFLICT, format!("The API key is {standing}.")),
+            AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),
+            AuthError::Overloaded => Self::busy("Too many keys are being checked at once.", 1),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+fn disk_full() -> ApiError {
+    ApiError::busy("The appliance's disk is full; nothing was accepted.", 60)
+}

@@ -1,0 +1,50 @@
+//! HTTP: the contract of the API, and nothing of what it means.
+//!
+//! Owns: routes, bodies, status codes, headers. Handlers translate between HTTP and the floors
+//! below in a few lines; decisions are made there. Refuses: a handler without an answer to who may
+//! call it (see [`request`]).
+
+mod api;
+mod body;
+pub mod error;
+mod failures;
+pub mod openapi;
+mod pages;
+pub mod request;
+pub mod server;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+
+use crate::app::App;
+use error::{ApiError, NOT_FOUND};
+
+/// The whole interface as one filter that always answers.
+pub fn interface(app: &App) -> BoxedFilter<(Response,)> {
+    let routes = api::routes(app).or(pages::routes()).unify().boxed();
+    // warp's own rejections know neither our bodies nor the Allow header; whatever no route took
+    // ends here.
+    let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));
+    routes.or(nothing).unify().boxed()
+}
+
+/// `/metrics`, for a listener of its own.
+pub fn metrics(app: &App) -> BoxedFilter<(Response,)> {
+    let handle: PrometheusHandle = app.metrics().clone();
+    let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));
+    let metrics = warp::path!("metrics").and(warp::get()).map(move || Response::new(handle.render().into()));
+    metrics.or(nothing).unify().boxed()
+}
+
+fn no_route(path: &str) -> Response {
+    let methods = openapi::methods(path);
+    let error = if methods.is_empty() {
+        ApiError::new(&NOT_FOUND, "There is nothing at this address.")
+    } else {
+        ApiError::method_not_allowed(methods.join(", "))
+    };
+    error.into_response()
+}

@@ -1,0 +1,151 @@
+//! One call, from the claimed job to its stored end.
+//!
+//! Owns: reading the pages, running the route, and storing how it ended. Whatever the route does,
+//! even panic, the attempt is closed; only the end of the process leaves one open, and the next
+//! start closes it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{CallUnderWay, Inner, QueueError, lock};
+use crate::clock::Work;
+use crate::codec::page::FaxPage;
+use crate::db::DbError;
+use crate::db::jobs::Claim;
+use crate::fax::attempt::{self, CallEnd, Progress};
+use crate::fax::job::Job;
+use crate::fax::outcome::{Class, Fault};
+use crate::id::{AttemptId, JobId};
+use crate::route::{Call, EndEarly, HangUp, Reporter, Route};
+use crate::spool::SpoolError;
+
+/// Between two tries to store how a call ended; a full disk may have room again by then.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
+impl Inner {
+    /// Begins the call of a claimed job on a task of its own.
+    pub(super) fn begin_call(self: &Arc<Self>, line: usize, claim: Claim) {
+        let (inner, mut work) = (self.clone(), self.clock.work());
+        let hang_up = Arc::new(HangUp::new(&self.clock));
+        let (job, attempt) = (claim.job.id, claim.attempt.id);
+        let route = self.lines[line].route.name();
+        // The lock is held until the handle is in its place, so that the task cannot be over before.
+        let mut calls = lock(&self.calls);
+        calls.insert(attempt, CallUnderWay { job, route, hang_up: hang_up.clone(), task: None });
+        let task = tokio::spawn(async move {
+            inner.call(line, claim, hang_up, &mut work).await;
+            lock(&inner.calls).remove(&attempt);
+            inner.call_dispatcher();
+            if inner.is_stopping.load(Ordering::Acquire) {
+                inner.idle.call();
+            }
+        });
+        if let Some(call) = calls.get_mut(&attempt) {
+            call.task = Some(task.abort_handle());
+        }
+    }
+
+    /// Calls under way through this route.
+    pub(super) fn calls_through(&self, route: &str) -> usize {
+        lock(&self.calls).values().filter(|call| call.route == route).count()
+    }
+
+    async fn call(&self, line: usize, claim: Claim, hang_up: Arc<HangUp>, work: &mut Work) {
+        let Claim { job, attempt } = claim;
+        let id = attempt.id;
+        self.changes.tell(job.id);
+        // Somebody may have asked to cancel between the claim and our being found.
+        if let Ok(Some(Job { cancel_asked_by: Some(_), .. })) = self.db.job(job.id) {
+            hang_up.ask(EndEarly::Cancelled);
+        }
+        let reporter = Reporter::new(
+            self.db.clone(),
+            self.changes.clone(),
+            self.clock.clone(),
+            job.id,
+            id,
+            attempt.started_at,
+        );
+        let end = match self.unconfirmed_pages(&job).await {
+            Err(fault) => CallEnd::Failed(fault),
+            Ok(pages) => {
+                let call = Call {
+                    job: job.id,
+                    attempt: id,
+                    attempt_number: attempt.number,
+                    to: job.to.clone(),
+                    station_id: self.station_id.clone(),
+                    pages,
+                    first_page: attempt.first_page,
+                    reporter: reporter.clone(),
+                    hang_up,
+                    clock: self.clock.clone(),
+                };
+                run(&*self.lines[line].route, call, &reporter, work).await
+            }
+        };
+        self.store_end(job.id, id, reporter.take_rest(), end, work).await;
+    }
+
+    async fn unconfirmed_pages(&self, job: &Job) -> Result<Vec<FaxPage>, Fault> {
+        let unreadable = |why: &str| Fault::of(Class::Document).because(format!("{why}."));
+        let Some(document) = job.document else {
+            return Err(unreadable("it has no pages"));
+        };
+        match self.pages(document).await {
+            Ok(mut pages) => Ok(pages.split_off((job.confirmed_pages as usize).min(pages.len()))),
+            Err(QueueError::Damaged(_) | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..))) => {
+                log::error!("job {}: its stored pages are damaged", job.id);
+                Err(unreadable("the stored pages are damaged"))
+            }
+            Err(error) => {
+                log::warn!("job {}: its pages cannot be read now: {error}", job.id);
+                Err(Fault { code: "pages_unavailable".into(), ..Fault::of(Class::Provider) })
+            }
+        }
+    }
+
+    /// Stores how a call ended, again and again until the disk takes it: an end that is known must
+    /// not become an unknown one.
+    pub(super) async fn store_end(
+        &self,
+        job: JobId,
+        attempt: AttemptId,
+        rest: Progress,
+        end: CallEnd,
+        work: &mut Work,
+    ) {
+        let seed = attempt::seed(attempt);
+        let ended_at = self.clock.now();
+        loop {
+            let stored = self.db.finish_call(job, attempt, rest.clone(), end.clone(), ended_at, seed).await;
+            match stored {
+                Ok(_) => break,
+                Err(DbError::Conflict) => {
+                    log::warn!("attempt {attempt} was closed before it ended");
+                    break;
+                }
+                Err(DbError::Closed) => return,
+                Err(error) => log::error!("attempt {attempt}: its end is not stored yet: {error}"),
+            }
+            work.sleep(STORE_AGAIN).await;
+        }
+        self.changes.tell(job);
+    }
+}
+
+async fn run(route: &dyn Route, call: Call, reporter: &Reporter, work: &mut Work) -> CallEnd {
+    let (attempt, page) = (call.attempt, call.first_page);
+    match AssertUnwindSafe(route.call(call, work)).catch_unwind().await {
+        Ok(end) => end,
+        Err(_) => {
+            log::error!("attempt {attempt}: the route {} failed in the middle of the call", route.name());
+            let class = if reporter.has_first_data() { Class::UnknownOutcome } else { Class::Provider };
+            CallEnd::Failed(Fault { code: "route_failed".into(), ..Fault::of(class).on_page(page) })
+        }
+    }
+}

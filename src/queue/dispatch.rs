@@ -1,0 +1,185 @@
+//! The one loop that looks at the queue.
+//!
+//! Owns: when something is done. The loop is called by [`crate::clock::Wake`] and by the clock, and
+//! each round does the same: wake sleepers, give up what is overdue, close lost calls, prepare
+//! documents, place calls. A round that failed, or one too many, harms nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Inner, Queue, QueueError, lock};
+use crate::clock::{Wake, Work};
+use crate::route::EndEarly;
+
+/// How often the appliance notes that it runs: a downtime is known to so much.
+const HEARTBEAT: SignedDuration = SignedDuration::from_secs(60);
+/// How often answers that are too old are removed.
+const SWEEP_ANSWERS: SignedDuration = SignedDuration::from_hours(1);
+/// When a round that failed is tried again.
+const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// Time for calls to say goodbye after they were asked to end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the loop does by the clock alone.
+struct Chores {
+    next_beat: Timestamp,
+    next_sweep: Timestamp,
+}
+
+impl Queue {
+    /// Begins to prepare and to dial.
+    pub fn start(&self) {
+        let (inner, work) = (self.inner.clone(), self.inner.clock.work());
+        let loop_task = tokio::spawn(async move { inner.run(work).await });
+        *lock(&self.inner.dispatcher) = Some(loop_task);
+    }
+
+    /// Stops: no call begins, those under way may finish within `grace` and are then asked to
+    /// hang up. A call that does not even do that is left to the next start.
+    pub async fn stop(&self, grace: Duration) {
+        let inner = &self.inner;
+        inner.is_stopping.store(true, Ordering::Release);
+        inner.wake.call();
+        let dispatcher = lock(&inner.dispatcher).take();
+        if let Some(dispatcher) = dispatcher
+            && let Err(error) = dispatcher.await
+        {
+            log::error!("the dispatcher did not end well: {error}");
+        }
+        // What is prepared by half is prepared anew after the next start.
+        for (_, task) in lock(&inner.preparing).drain() {
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+        let mut work = inner.clock.work();
+        take(&inner.wake, &mut work).await;
+        inner.wait_until_idle(&mut work, grace).await;
+        for call in lock(&inner.calls).values() {
+            call.hang_up.ask(EndEarly::Stopping);
+        }
+        inner.wait_until_idle(&mut work, GOODBYE).await;
+        for (attempt, call) in lock(&inner.calls).drain() {
+            log::warn!("attempt {attempt}: the call did not end in time");
+            if let Some(task) = call.task {
+                task.abort();
+            }
+        }
+        if let Err(error) = inner.db.beat(inner.clock.now()).await {
+            log::warn!("the time of the stop was not noted: {error}");
+        }
+        take(&inner.idle, &mut work).await;
+    }
+}
+
+impl Inner {
+    async fn run(self: Arc<Self>, mut work: Work) {
+        let now = self.clock.now();
+        let mut chores = Chores { next_beat: now, next_sweep: now };
+        while !self.is_stopping.load(Ordering::Acquire) {
+            let next = match self.round(&mut chores).await {
+                Ok(next) => next,
+                Err(error) => {
+                    log::error!("the queue could not be looked at: {error}");
+                    after(self.clock.now(), TRY_AGAIN)
+                }
+            };
+            work.wait_for(&self.wake, Some(next)).await;
+        }
+    }
+
+    /// Does all that is due now; answers when something is due next.
+    async fn round(self: &Arc<Self>, chores: &mut Chores) -> Result<Timestamp, QueueError> {
+        let now = self.clock.now();
+        let agenda = self.db.agenda()?;
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if is_due(agenda.wake_at) {
+            self.wake_due(now).await?;
+        }
+        if is_due(agenda.deadline_at) {
+            self.expire_due(now).await?;
+        }
+        if is_due(agenda.lease_until) {
+            self.close_expired(now).await?;
+        }
+        if is_due(agenda.prepare_at) {
+            self.begin_preparations()?;
+        }
+        self.place_calls(now).await?;
+        self.do_chores(chores, now).await?;
+        // What was due is done or attended to by a task that will call again.
+        let later = self.db.agenda()?.earliest_after(now);
+        Ok([later, Some(chores.next_beat), Some(chores.next_sweep)].into_iter().flatten().min().unwrap_or(now))
+    }
+
+    async fn wake_due(&self, now: Timestamp) -> Result<(), QueueError> {
+        loop {
+            let woken = self.db.wake_due(now).await?;
+            if woken.is_empty() {
+                return Ok(());
+            }
+            woken.iter().for_each(|moved| self.changes.tell(moved.job().id));
+        }
+    }
+
+    async fn expire_due(&self, now: Timestamp) -> Result<(), QueueError> {
+        loop {
+            let expired = self.db.expire_due(now).await?;
+            if expired.is_empty() {
+                return Ok(());
+            }
+            for moved in expired {
+                self.delete_documents(moved.freed()).await;
+                self.changes.tell(moved.job().id);
+            }
+        }
+    }
+
+    async fn place_calls(self: &Arc<Self>, now: Timestamp) -> Result<(), QueueError> {
+        for (index, line) in self.lines.iter().enumerate() {
+            let name = line.route.name();
+            let mut free = line.most_calls.saturating_sub(self.calls_through(name));
+            while free > 0 && self.db.has_ready(name)? {
+                let slots = u32::try_from(free).unwrap_or(u32::MAX);
+                let claims = self.db.claim_ready(name.to_owned(), slots, now).await?;
+                free = free.saturating_sub(claims.len());
+                claims.into_iter().for_each(|claim| self.begin_call(index, claim));
+            }
+        }
+        Ok(())
+    }
+
+    async fn do_chores(&self, chores: &mut Chores, now: Timestamp) -> Result<(), QueueError> {
+        if chores.next_beat <= now {
+            self.db.beat(now).await?;
+            chores.next_beat = after(now, HEARTBEAT);
+        }
+        if chores.next_sweep <= now {
+            self.db.sweep_answers(now).await?;
+            chores.next_sweep = after(now, SWEEP_ANSWERS);
+        }
+        Ok(())
+    }
+
+    /// Waits until no call is under way, for `limit` at most.
+    async fn wait_until_idle(&self, work: &mut Work, limit: Duration) {
+        let until = after(self.clock.now(), SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX));
+        while !lock(&self.calls).is_empty() && self.clock.now() < until {
+            work.wait_for(&self.idle, Some(until)).await;
+        }
+    }
+}
+
+/// Takes a call that nobody else will take: left there, it would hold a virtual clock.
+async fn take(wake: &Wake, work: &mut Work) {
+    if wake.is_called() {
+        work.wait_for(wake, None).await;
+    }
+}
+
+fn after(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}

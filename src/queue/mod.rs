@@ -1,0 +1,290 @@
+//! The fax queue: from an accepted job to its end.
+//!
+//! Owns: taking jobs in ([`submit`]), preparing their documents ([`prepare`]), choosing and placing
+//! calls ([`dispatch`], [`call`]), closing what a stop left open ([`recover`]), and the questions
+//! others may ask about jobs. Refuses: to keep a job's state anywhere but in the database; what is
+//! in memory is only who attends to what at this moment.
+//!
+//! Invariants: a job that was accepted is on disk, document first. One call per destination at a
+//! time. Whatever happens, each job is moved by one transaction at a time and ends in one final
+//! state; the work is done by reconcilers that may be started again at any point.
+
+mod call;
+mod dispatch;
+mod idempotency;
+mod prepare;
+mod recover;
+mod submit;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{AbortHandle, JoinHandle};
+
+pub use self::idempotency::Idempotency;
+pub use self::submit::{Content, NewFax, Submitted};
+use crate::clock::{Clock, Wake};
+use crate::codec::page::FaxPage;
+use crate::codec::tiff;
+use crate::convert::{ConvertError, Converter};
+pub use crate::db::jobs::{JobPage, ListFilter, Position};
+use crate::db::{Db, DbError};
+use crate::events::Changes;
+use crate::fax::attempt::{Attempt, TraceEntry};
+use crate::fax::job::{Job, State};
+use crate::fax::number::FaxNumber;
+use crate::id::{AttemptId, DocumentId, JobId};
+use crate::inbound::Inbox;
+use crate::route::loopback::Loopback;
+use crate::route::simulator::Simulator;
+use crate::route::{EndEarly, HangUp, Route};
+use crate::spool::{Spool, SpoolError};
+
+/// Calls at the same time through loopback: enough to share each disk sync among several.
+const LOOPBACK_CALLS: usize = 16;
+/// Calls at the same time through the simulator, which only waits.
+const SIMULATED_CALLS: usize = 32;
+
+/// What can go wrong in the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The database refused.
+    #[error("the queue's records cannot be read or written")]
+    Db(#[from] DbError),
+    /// The spool refused.
+    #[error("the queue's documents cannot be read or written")]
+    Spool(#[from] SpoolError),
+    /// The document cannot be turned into a fax.
+    #[error("the document was not converted")]
+    Convert(#[from] ConvertError),
+    /// The stored pages do not read back.
+    #[error("the stored pages are damaged")]
+    Damaged(#[from] tiff::TiffError),
+    /// There is no route of this name.
+    #[error("there is no route named {0}")]
+    NoSuchRoute(String),
+}
+
+/// Why a fax is not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// It has ended, in this state.
+    #[error("the fax is {0} already")]
+    TooLate(State),
+    /// The queue failed.
+    #[error("the fax could not be cancelled")]
+    Queue(#[from] QueueError),
+}
+
+impl From<DbError> for CancelError {
+    fn from(error: DbError) -> Self {
+        Self::Queue(error.into())
+    }
+}
+
+/// What a queue works with.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// The documents.
+    pub spool: Spool,
+    /// The time.
+    pub clock: Clock,
+    /// Documents to fax pages.
+    pub converter: Converter,
+    /// Where loopback delivers.
+    pub inbox: Inbox,
+    /// What we call ourselves to other machines (TSI).
+    pub station_id: String,
+}
+
+/// The fax queue of one appliance. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+/// One way out, and how many calls it takes at once.
+struct Line {
+    route: Box<dyn Route>,
+    most_calls: usize,
+}
+
+struct Inner {
+    db: Db,
+    spool: Spool,
+    clock: Clock,
+    converter: Converter,
+    station_id: String,
+    lines: Vec<Line>,
+    changes: Changes,
+    /// Calls the dispatcher to look at the queue.
+    wake: Wake,
+    /// Calls whoever waits in [`Queue::stop`] when a call has ended.
+    idle: Wake,
+    is_stopping: AtomicBool,
+    calls: Mutex<HashMap<AttemptId, CallUnderWay>>,
+    preparing: Mutex<HashMap<JobId, Option<AbortHandle>>>,
+    answering: idempotency::InFlight,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A call that a task of this process attends to.
+struct CallUnderWay {
+    job: JobId,
+    route: &'static str,
+    hang_up: Arc<HangUp>,
+    task: Option<AbortHandle>,
+}
+
+impl Queue {
+    /// Opens the queue and closes what the last stop left open. Nothing is dialled before
+    /// [`Queue::start`].
+    pub async fn open(parts: Parts) -> Result<Self, QueueError> {
+        let Parts { db, spool, clock, converter, inbox, station_id } = parts;
+        let lines = vec![
+            Line { route: Box::new(Simulator), most_calls: SIMULATED_CALLS },
+            Line { route: Box::new(Loopback::new(inbox)), most_calls: LOOPBACK_CALLS },
+        ];
+        let inner = Inner {
+            changes: Changes::new(&clock),
+            wake: Wake::new(&clock),
+            idle: Wake::new(&clock),
+            db,
+            spool,
+            clock,
+            converter,
+            station_id,
+            lines,
+            is_stopping: AtomicBool::new(false),
+            calls: Mutex::default(),
+            preparing: Mutex::default(),
+            answering: idempotency::InFlight::default(),
+            dispatcher: Mutex::default(),
+        };
+        let queue = Self { inner: Arc::new(inner) };
+        queue.inner.recover().await?;
+        Ok(queue)
+    }
+
+    /// Names of the routes a job may take.
+    pub fn routes(&self) -> impl Iterator<Item = &'static str> {
+        self.inner.lines.iter().map(|line| line.route.name())
+    }
+
+    /// The job with this id.
+    pub fn get(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        Ok(self.inner.db.job(id)?)
+    }
+
+    /// One page of at most `limit` jobs, newest first. Of the filter's `number_prefix` only the
+    /// digits count.
+    pub async fn list(&self, mut filter: ListFilter, start: Position, limit: u32) -> Result<JobPage, QueueError> {
+        filter.number_prefix = filter.number_prefix.map(|text| FaxNumber::prefix(&text));
+        Ok(self.inner.db.list_jobs(filter, start, limit).await?)
+    }
+
+    /// All dials of a job, in order.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, QueueError> {
+        Ok(self.inner.db.attempts(id).await?)
+    }
+
+    /// The T.30 ladder of a job's dial with this number, from 1; `None` when there is none.
+    pub async fn trace(&self, id: JobId, number: u32) -> Result<Option<Vec<TraceEntry>>, QueueError> {
+        Ok(self.inner.db.trace(id, number).await?)
+    }
+
+    /// The pages of a job, exactly as they are transmitted; none while it is preparing.
+    pub async fn pages(&self, job: &Job) -> Result<Vec<FaxPage>, QueueError> {
+        match job.document {
+            Some(document) => self.inner.pages(document).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The job as soon as its state differs from that of `known`; as it then is, after `wait`.
+    pub async fn wait_for_change(&self, known: &Job, wait: Duration) -> Result<Job, QueueError> {
+        let inner = &self.inner;
+        let mut work = inner.clock.work();
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+        let until = inner.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        let watch = inner.changes.watch(known.id);
+        loop {
+            let job = inner.db.job(known.id)?.ok_or(DbError::Conflict)?;
+            if job.state != known.state || job.state.is_final() || inner.clock.now() >= until {
+                return Ok(job);
+            }
+            watch.changed(&mut work, until).await;
+        }
+    }
+
+    /// Cancels a job on behalf of `by`: at once, or, when a call is under way, by ending that; the
+    /// answer shows which. A call whose last page is confirmed first still counts as delivered.
+    pub async fn cancel(&self, id: JobId, by: &str) -> Result<Job, CancelError> {
+        let inner = &self.inner;
+        let (by, now) = (by.to_owned(), inner.clock.now());
+        let moved =
+            inner.db.move_job(id, move |stage| stage.cancel(&by, now)).await?.map_err(CancelError::TooLate)?;
+        inner.moved(id, moved.freed()).await;
+        if moved.job().state.is_calling() {
+            inner.ask_to_hang_up(id, EndEarly::Cancelled);
+        }
+        Ok(moved.into_job())
+    }
+
+    /// Whether documents can be stored and read back at this moment.
+    pub async fn check_spool(&self) -> Result<(), SpoolError> {
+        let probe = self.inner.spool.put(b"probe".to_vec()).await?;
+        let read = self.inner.spool.get(probe).await;
+        self.inner.spool.delete(probe).await?;
+        read.map(|_| ())
+    }
+}
+
+impl Inner {
+    async fn pages(&self, document: DocumentId) -> Result<Vec<FaxPage>, QueueError> {
+        Ok(tiff::read(&self.spool.get(document).await?)?)
+    }
+
+    /// After a move is on disk: deletes what it freed, tells who waits, and has the dispatcher look.
+    async fn moved(&self, id: JobId, freed: &[DocumentId]) {
+        self.delete_documents(freed).await;
+        self.changes.tell(id);
+        self.call_dispatcher();
+    }
+
+    /// Has the dispatcher look at the queue; nobody does once it stops.
+    fn call_dispatcher(&self) {
+        if !self.is_stopping.load(Ordering::Acquire) {
+            self.wake.call();
+        }
+    }
+
+    /// Deletes documents that no row names any more; one that stays is an orphan, and the next
+    /// start sweeps it.
+    async fn delete_documents(&self, documents: &[DocumentId]) {
+        for &document in documents {
+            if let Err(error) = self.spool.delete(document).await {
+                log::warn!("document {document} stays until the next start: {error}");
+            }
+        }
+    }
+
+    fn ask_to_hang_up(&self, id: JobId, why: EndEarly) {
+        for call in lock(&self.calls).values().filter(|call| call.job == id) {
+            call.hang_up.ask(why);
+        }
+    }
+
+    /// Ids of the jobs whose documents are being prepared by a task of this process.
+    fn in_preparation(&self) -> HashSet<JobId> {
+        lock(&self.preparing).keys().copied().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

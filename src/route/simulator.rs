@@ -1,0 +1,277 @@
+//! The route that reaches nobody.
+//!
+//! Owns: numbers with a scripted end, offline, with the states, events, traces and timing of a real
+//! line. What varies (dial time, page time) is the same for the same attempt. Refuses: to touch a
+//! network or the inbox.
+//!
+//! | number | what happens |
+//! |---|---|
+//! | +15005550000, and any other | delivered |
+//! | +15005550001 | busy in the first call, then delivered |
+//! | +15005550002 | nobody answers |
+//! | +15005550003 | a person answers |
+//! | +15005550004 | the number is bad |
+//! | +15005550005 | hangs up during page 2 of the first call (page 1 if it is the only one), then delivered |
+//! | +15005550006 | never agrees on a speed |
+//! | +15005550007 | never confirms the last page |
+//! | +15005550008 | delivered, each page taking 30 s |
+//! | +15005550009 | the provider is out of service |
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::clock::Work;
+use crate::fax::attempt::{self, CallEnd, Carriage, Direction, PageConfirmation};
+use crate::fax::number::FaxNumber;
+use crate::fax::outcome::{Class, Detail, Fault};
+use crate::id::AttemptId;
+use crate::route::{BoxFuture, Call, EndEarly, NotRecorded, Route, Settled};
+
+/// Name of this route.
+pub const NAME: &str = "simulator";
+/// What all scripted numbers begin with; one digit follows.
+const SCRIPTED: &str = "+1500555000";
+/// What the simulated machine calls itself.
+const STATION_ID: &str = "PAGEWIRE SIMULATOR";
+
+/// From dialling to the first answer.
+const DIAL_MS: Range<u64> = 1000..3000;
+/// From the first bit of a page to its last.
+const PAGE_MS: Range<u64> = 800..1200;
+/// The same for the slow number.
+const SLOW_PAGE_MS: u64 = 30_000;
+/// Tones, identification, DCS and TCF (1.5 s of TCF, T.30 5.3.6.1.1).
+const HANDSHAKE_MS: u64 = 2200;
+/// From the end of a page to its answer.
+const ANSWER_MS: u64 = 250;
+/// Wait for the answer to a command before it is repeated (T4, T.30 5.4.3.1).
+const T4_MS: u64 = 3000;
+/// A command is sent three times at most (T.30 5.4.2).
+const COMMANDS: u32 = 3;
+/// Speeds tried one after the other, in bit/s.
+const SPEEDS: [u32; 4] = [14_400, 9600, 4800, 2400];
+
+/// The simulator. It has no state.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulator;
+
+/// Whether this number has an end of its own on the simulator and on loopback.
+pub fn is_scripted(to: &FaxNumber) -> bool {
+    script_digit(to).is_some()
+}
+
+impl Route for Simulator {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
+        let random = StdRng::seed_from_u64(attempt::seed(call.attempt));
+        let mut line = Line { script: Script::of(&call), call, work, random };
+        Box::pin(async move {
+            match line.run().await {
+                Ok(()) => CallEnd::Delivered,
+                Err(Ending::Fault(fault)) => CallEnd::Failed(fault),
+                Err(Ending::Early(why)) => {
+                    line.sent("DCN");
+                    why.into()
+                }
+            }
+        })
+    }
+
+    fn settle(&self, _attempt: AttemptId, _to: &FaxNumber) -> Settled {
+        Settled::Unknown
+    }
+}
+
+fn script_digit(to: &FaxNumber) -> Option<u8> {
+    match to.as_e164().strip_prefix(SCRIPTED)?.as_bytes() {
+        [digit] => Some(digit - b'0'),
+        _ => None,
+    }
+}
+
+/// What the other end does in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    Deliver,
+    DeliverSlowly,
+    Busy,
+    NoAnswer,
+    Person,
+    NumberBad,
+    HangUpDuring(u32),
+    NeverTrain,
+    NeverConfirm(u32),
+    Outage,
+}
+
+impl Script {
+    fn of(call: &Call) -> Self {
+        let is_first_call = call.attempt_number == 1;
+        match script_digit(&call.to) {
+            Some(1) if is_first_call => Self::Busy,
+            Some(2) => Self::NoAnswer,
+            Some(3) => Self::Person,
+            Some(4) => Self::NumberBad,
+            Some(5) if is_first_call => Self::HangUpDuring(call.last_page().min(2)),
+            Some(6) => Self::NeverTrain,
+            Some(7) => Self::NeverConfirm(call.last_page()),
+            Some(8) => Self::DeliverSlowly,
+            Some(9) => Self::Outage,
+            _ => Self::Deliver,
+        }
+    }
+}
+
+/// Why a call is over before all pages are through.
+enum Ending {
+    Fault(Fault),
+    Early(EndEarly),
+}
+
+impl From<EndEarly> for Ending {
+    fn from(why: EndEarly) -> Self {
+        Self::Early(why)
+    }
+}
+
+impl From<NotRecorded> for Ending {
+    fn from(error: NotRecorded) -> Self {
+        log::warn!("a simulated call ends before its first page: {error}");
+        Self::Fault(Fault::of(Class::Interrupted))
+    }
+}
+
+/// One simulated call.
+struct Line<'a> {
+    script: Script,
+    call: Call,
+    work: &'a mut Work,
+    random: StdRng,
+}
+
+impl Line<'_> {
+    async fn run(&mut self) -> Result<(), Ending> {
+        self.dial().await?;
+        self.handshake().await?;
+        self.call.reporter.first_data().await?;
+        let sizes: Vec<_> = self.call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
+        for (page, bytes) in sizes {
+            self.page(page, bytes).await?;
+        }
+        self.sent("DCN");
+        Ok(())
+    }
+
+    async fn dial(&mut self) -> Result<(), Ending> {
+        self.sent("INVITE");
+        let dial_ms = self.random.random_range(DIAL_MS);
+        self.pass(dial_ms).await?;
+        let fault = match self.script {
+            Script::Busy => Fault::sip(486),
+            Script::NoAnswer => Fault::sip(480),
+            Script::NumberBad => Fault::sip(404),
+            Script::Outage => {
+                let detail = Detail { provider: Some("simulated outage".into()), ..Detail::default() };
+                Fault { code: "provider_unavailable".into(), detail, ..Fault::of(Class::Provider) }
+            }
+            _ => {
+                self.received("200");
+                return Ok(());
+            }
+        };
+        match fault.detail.sip {
+            Some(status) => self.received(&status.to_string()),
+            None => self.noted(Direction::Received, "503", "the provider is out of service"),
+        }
+        Err(Ending::Fault(fault))
+    }
+
+    async fn handshake(&mut self) -> Result<(), Ending> {
+        if self.script == Script::Person {
+            self.noted(Direction::Received, "voice", "speech, and no fax tone");
+            self.pass(HANDSHAKE_MS).await?;
+            self.sent("BYE");
+            return Err(Ending::Fault(Fault::t30(2)));
+        }
+        self.received("CED");
+        self.noted(Direction::Received, "CSI", STATION_ID);
+        self.received("DIS");
+        self.call.reporter.answered(Some(STATION_ID));
+        for speed in SPEEDS {
+            let station_id = self.call.station_id.clone();
+            self.noted(Direction::Sent, "TSI", &station_id);
+            self.noted(Direction::Sent, "DCS", &format!("{speed} bit/s"));
+            self.sent("TCF");
+            self.pass(HANDSHAKE_MS).await?;
+            if self.script != Script::NeverTrain {
+                self.received("CFR");
+                self.call.reporter.carriage(Carriage {
+                    transport: Some("simulated".into()),
+                    bit_rate: Some(speed),
+                    ecm: Some(false),
+                });
+                return Ok(());
+            }
+            self.received("FTT");
+        }
+        self.sent("DCN");
+        Err(Ending::Fault(Fault::t30(14)))
+    }
+
+    async fn page(&mut self, page: u32, bytes: u64) -> Result<(), Ending> {
+        let page_ms = match self.script {
+            Script::DeliverSlowly => SLOW_PAGE_MS,
+            _ => self.random.random_range(PAGE_MS),
+        };
+        self.sent(&format!("page {page}"));
+        if self.script == Script::HangUpDuring(page) {
+            self.pass(page_ms / 2).await?;
+            self.received("BYE");
+            return Err(Ending::Fault(Fault::t30(49).on_page(page)));
+        }
+        self.pass(page_ms).await?;
+        let post_message = if page == self.call.last_page() { "EOP" } else { "MPS" };
+        if self.script == Script::NeverConfirm(page) {
+            for _ in 0..COMMANDS {
+                self.sent(post_message);
+                self.pass(T4_MS).await?;
+            }
+            self.sent("DCN");
+            return Err(Ending::Fault(Fault::t30(21).on_page(page)));
+        }
+        self.sent(post_message);
+        self.pass(ANSWER_MS).await?;
+        self.received("MCF");
+        let confirmation = PageConfirmation {
+            page,
+            confirmed_at: self.call.clock.now(),
+            bytes,
+            duration_ms: page_ms + ANSWER_MS,
+        };
+        self.call.reporter.page_confirmed(confirmation).await;
+        Ok(())
+    }
+
+    async fn pass(&mut self, ms: u64) -> Result<(), EndEarly> {
+        let Self { call, work, .. } = self;
+        call.hang_up.sleep(work, &call.clock, Duration::from_millis(ms)).await
+    }
+
+    fn sent(&self, frame: &str) {
+        self.call.reporter.trace(Direction::Sent, frame, None);
+    }
+
+    fn received(&self, frame: &str) {
+        self.call.reporter.trace(Direction::Received, frame, None);
+    }
+
+    fn noted(&self, direction: Direction, frame: &str, note: &str) {
+        self.call.reporter.trace(direction, frame, Some(note));
+    }
+}

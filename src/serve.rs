@@ -1,0 +1,275 @@
+//! The composition root: opens, migrates and recovers before it serves; stops in the reverse order.
+//!
+//! Invariant: nobody is answered before the queue has closed the calls of the last run, and two
+//! servers never share a data folder.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Parts};
+use crate::auth::rate::Ceiling;
+use crate::auth::{AuthError, Bootstrap, KeyRing};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::convert::{self, Converter};
+use crate::db::{self, Db, DbError};
+use crate::fs;
+use crate::http;
+use crate::http::server::Server;
+use crate::id::DocumentId;
+use crate::inbound::Inbox;
+use crate::limits;
+use crate::queue::{Queue, QueueError};
+use crate::seal::{KeyEncryptionKey, Seal, SealError};
+use crate::spool::{Spool, SpoolError};
+
+/// How often use counts of keys are written down.
+const USAGE_FLUSH: Duration = Duration::from_secs(30);
+/// Where Debian and people put fonts; for scripts the embedded font lacks.
+const FONT_DIRS: [&str; 2] = ["/usr/share/fonts", "/usr/local/share/fonts"];
+/// Name of the admin socket in the data folder.
+const SOCKET: &str = "admin.sock";
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another server uses the data folder.
+    #[error("another Pagewire is running on {}", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// The data folder cannot be used.
+    #[error("the data folder {} cannot be used", .0.display())]
+    DataDir(PathBuf, #[source] std::io::Error),
+    /// The listener cannot be had.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The admin socket cannot be had.
+    #[error("cannot open the admin socket {}", .0.display())]
+    Socket(PathBuf, #[source] std::io::Error),
+    /// The program's own path is unknown, so that no document worker could be started.
+    #[error("the program cannot find its own file")]
+    OwnFile(#[source] std::io::Error),
+    /// The database does not open.
+    #[error("the database does not open")]
+    Db(#[from] DbError),
+    /// The seal does not open.
+    #[error("stored documents cannot be unsealed")]
+    Seal(#[from] SealError),
+    /// The spool does not open.
+    #[error("the spool does not open")]
+    Spool(#[from] SpoolError),
+    /// The keys do not load.
+    #[error("the API keys do not load")]
+    Auth(#[from] AuthError),
+    /// The queue does not recover.
+    #[error("the queue does not recover")]
+    Queue(#[from] QueueError),
+}
+
+/// A server that is up.
+pub struct Running {
+    /// The shared handles.
+    pub app: App,
+    /// Address it listens on.
+    pub address: SocketAddr,
+    server: Server,
+    stopping: watch::Sender<bool>,
+    chores: Vec<JoinHandle<()>>,
+    socket: PathBuf,
+    _lock: File,
+}
+
+/// Path of the admin socket of a data folder.
+pub fn socket_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+/// Starts everything; on return requests are answered.
+pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    let started = clock.now();
+    raise_descriptor_limit();
+    let metrics = metrics_recorder();
+    let (db, spool, seal, lock) = open_store(&config.data_dir).await?;
+
+    let bootstrap = config
+        .api_key
+        .clone()
+        .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
+    let keys = KeyRing::load(db.clone(), seal.pepper(), clock.clone(), bootstrap).await?;
+    let executable = std::env::current_exe().map_err(StartError::OwnFile)?;
+    let converter = Converter::new(convert::Settings {
+        executable,
+        workers: config.workers as usize,
+        wall_clock: limits::CONVERSION_TIME,
+        max_pages: config.max_pages,
+        require_sandbox: config.require_sandbox,
+        font_dirs: FONT_DIRS.iter().map(PathBuf::from).collect(),
+    });
+    let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
+    let queue = Queue::open(crate::queue::Parts {
+        db: db.clone(),
+        spool: spool.clone(),
+        clock: clock.clone(),
+        converter: converter.clone(),
+        inbox: inbox.clone(),
+        station_id: config.station_id.clone(),
+    })
+    .await?;
+
+    let (stopping, stopping_seen) = watch::channel(false);
+    let ceiling = Ceiling::new(config.max_requests_per_minute);
+    let (listen, max_connections, metrics_listen) =
+        (config.listen, config.max_connections, config.metrics_listen);
+    let socket = socket_in(&config.data_dir);
+    let app = App::new(Parts {
+        config,
+        clock,
+        db: db.clone(),
+        keys,
+        ceiling,
+        converter,
+        queue,
+        inbox,
+        metrics,
+        stopping: stopping_seen,
+    });
+
+    let interface = http::interface(&app);
+    let mut server = Server::new(interface, max_connections as usize);
+    let listener = tcp_listener(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+    let local = local_listener(&socket).map_err(|error| StartError::Socket(socket.clone(), error))?;
+    server.listen(listener);
+    server.listen_local(local);
+
+    let mut chores = vec![tokio::spawn(flush_usage(app.clone())), tokio::spawn(sweep(db, spool, started))];
+    if let Some(address) = metrics_listen {
+        let listener = tcp_listener(address).await.map_err(|error| StartError::Listen(address, error))?;
+        let mut metrics_server = Server::new(http::metrics(&app), 64);
+        metrics_server.listen(listener);
+        let app = app.clone();
+        chores.push(tokio::spawn(async move {
+            app.stopped().await;
+            metrics_server.drain(Duration::ZERO).await;
+        }));
+    }
+    app.queue().start();
+    Ok(Running { app, address, server, stopping, chores, socket, _lock: lock })
+}
+
+impl Running {
+    /// Stops taking connections and calls, lets what is under way finish, writes down what was
+    /// counted.
+    pub async fn stop(self) {
+        let _ = self.stopping.send(true);
+        let _ = std::fs::remove_file(&self.socket);
+        self.server.drain(limits::DRAIN_TIME).await;
+        self.app.queue().stop(limits::DRAIN_TIME).await;
+        for chore in self.chores {
+            chore.abort();
+        }
+        if let Err(error) = self.app.keys().flush_usage().await {
+            log::warn!("the last use counts of keys were not stored: {error}");
+        }
+    }
+}
+
+async fn open_store(data_dir: &Path) -> Result<(Db, Spool, Arc<Seal>, File), StartError> {
+    let unusable = |error| StartError::DataDir(data_dir.to_owned(), error);
+    fs::create_private_folder(data_dir).map_err(unusable)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(data_dir.join("lock"))
+        .map_err(unusable)?;
+    if lock.try_lock().is_err() {
+        return Err(StartError::AlreadyRunning(data_dir.to_owned()));
+    }
+    let db = Db::open(&db::file_in(data_dir))?;
+    let wrapped = db.wrapped_data_key()?;
+    let kek = KeyEncryptionKey::load(&data_dir.join("keys"), wrapped.is_none())?;
+    let seal = match wrapped {
+        Some(wrapped) => Seal::unwrap_key(&kek, &wrapped)?,
+        None => {
+            let (seal, wrapped) = Seal::create(&kek)?;
+            db.store_wrapped_data_key(wrapped).await?;
+            seal
+        }
+    };
+    let seal = Arc::new(seal);
+    let spool = Spool::open(&data_dir.join("spool"), seal.clone())?;
+    Ok((db, spool, seal, lock))
+}
+
+/// The socket systemd handed over, else one of our own.
+async fn tcp_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    if let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? {
+        listener.set_nonblocking(true)?;
+        return TcpListener::from_std(listener);
+    }
+    TcpListener::bind(address).await
+}
+
+fn local_listener(socket: &Path) -> std::io::Result<UnixListener> {
+    // Left by a killed server; the lock file says that none runs now.
+    let _ = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// One recorder serves the whole process; tests start several servers in one.
+fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            // Somebody else's recorder in the same process leaves ours unused, and empty.
+            let _ = metrics::set_global_recorder(recorder);
+            handle
+        })
+        .clone()
+}
+
+/// Each connection is a descriptor, and the usual soft limit of 1,024 is below our own limit.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+async fn flush_usage(app: App) {
+    loop {
+        tokio::time::sleep(USAGE_FLUSH).await;
+        if let Err(error) = app.keys().flush_usage().await {
+            log::warn!("use counts of keys were not stored: {error}");
+        }
+    }
+}
+
+/// Removes what interrupted requests of earlier runs left in the spool.
+async fn sweep(db: Db, spool: Spool, started: Timestamp) {
+    let known = move |ids: &[DocumentId]| -> Result<HashSet<DocumentId>, SpoolError> {
+        db.documents_in_use(ids).map_err(|error| SpoolError::Io(std::io::Error::other(error)))
+    };
+    match spool.sweep(started, known).await {
+        Ok(0) => {}
+        Ok(removed) => log::info!("{removed} unfinished files of an earlier run were removed from the spool"),
+        Err(error) => log::warn!("the spool was not swept: {error}"),
+    }
+}

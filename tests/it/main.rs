@@ -1,0 +1,19 @@
+//! The integration tests: one binary, so that it is linked once.
+//!
+//! Most start the real program and speak to it over a socket, as its users do.
+
+mod bad_input;
+mod command_line;
+mod contract;
+mod crash;
+mod hostile;
+mod hostile_documents;
+mod http_server;
+mod loopback;
+mod openapi;
+mod published_client;
+mod queue;
+mod revocation;
+mod simulator;
+mod support;
+mod tidy;

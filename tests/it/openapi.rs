@@ -1,0 +1,77 @@
+//! The description is the truth: golden file, and every address called.
+
+use std::collections::BTreeSet;
+
+use hyper::Method;
+use serde_json::Value;
+
+use crate::support::{Demo, repository};
+
+fn description() -> Value {
+    serde_json::from_str(pagewire::http::openapi::description()).unwrap()
+}
+
+#[test]
+fn matches_the_golden_file() {
+    let golden = repository("fixtures/openapi.json");
+    let current = format!("{}\n", pagewire::http::openapi::description());
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &current).unwrap();
+    }
+    let stored = std::fs::read_to_string(&golden).unwrap();
+    assert!(stored == current, "the API changed; look at it, then run UPDATE_GOLDEN=1 cargo test openapi");
+}
+
+#[test]
+fn is_complete_in_itself() {
+    let description = description();
+    assert_eq!(description["openapi"], "3.1.0");
+    let text = description.to_string();
+    let schemas = description["components"]["schemas"].as_object().unwrap();
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name} is referred to but not described");
+    }
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("500"), "{method} {path}");
+            if operation.get("security").is_some() {
+                for status in ["401", "403", "429", "503"] {
+                    assert!(responses.contains_key(status), "{method} {path} does not tell of {status}");
+                }
+            }
+        }
+    }
+}
+
+/// Every described operation exists, asks for exactly the scope it names, and no other method is
+/// taken at its address.
+#[tokio::test]
+async fn every_operation_is_served_as_described() {
+    let demo = Demo::start();
+    let none = serde_json::json!({"name": "without rights", "scopes": []});
+    let created = demo.http.json(Method::POST, "/admin/api-keys", &demo.admin_key, none).await;
+    let powerless = created.expect(200).json()["token"].as_str().unwrap().to_owned();
+    for (path, item) in description()["paths"].as_object().unwrap() {
+        let address = path.replace("{id}", "0190b3c0000070008000000000000000").replace("{page}", "1.png").replace("{number}", "1");
+        let described: BTreeSet<String> = item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let answer = demo.http.json(method.parse().unwrap(), &address, &powerless, serde_json::json!({})).await;
+            if !described.contains(method) {
+                assert_eq!(answer.status, 405, "{method} {path} is served but not described");
+                continue;
+            }
+            let operation = &item[method.to_lowercase()];
+            match operation["security"][0]["api_key"][0].as_str() {
+                Some(scope) => {
+                    let body = answer.expect(403).json();
+                    assert_eq!(body["detail"], format!("Insufficient scope: {scope} required"), "{method} {path}");
+                    let anonymous = demo.http.call(method.parse().unwrap(), &address, &[], "").await;
+                    assert_eq!(anonymous.status, 401, "{method} {path}");
+                }
+                None => assert_eq!(answer.status, 200, "{method} {path}"),
+            }
+        }
+    }
+}

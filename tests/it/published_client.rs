@@ -1,0 +1,77 @@
+//! The Python client from the public index, unchanged, against a demo.
+
+use std::process::Command;
+
+use crate::support::{Demo, pdf};
+
+const SCRIPT: &str = r#"
+import sys, time
+from faxbot import FaxbotClient
+
+url, key, folder = sys.argv[1:4]
+client = FaxbotClient(url, key)
+assert client.check_health() is True
+for name in ("x.pdf", "x.txt"):
+    job = client.send_fax("+15551234567", f"{folder}/{name}")
+    assert job["to"] == "+15551234567" and job["status"] in ("queued", "in_progress", "SUCCESS"), job
+    deadline = time.monotonic() + 60
+    while client.get_status(job["id"])["status"] != "SUCCESS":
+        assert time.monotonic() < deadline, client.get_status(job["id"])
+        time.sleep(0.05)
+
+def refused(call, *words):
+    try:
+        call()
+    except Exception as error:
+        assert all(word in str(error) for word in words), f"{error} lacks {words}"
+        return
+    raise AssertionError(f"not refused: {words}")
+
+refused(lambda: FaxbotClient(url, "wrong").send_fax("+15551234567", f"{folder}/x.pdf"), "401")
+refused(lambda: FaxbotClient(url, "wrong").get_status(job["id"]), "401")
+refused(lambda: client.get_status("nosuchfax"), "404")
+refused(lambda: client.send_fax("letters", f"{folder}/x.pdf"), "400", "'to' must be E.164 or digits only")
+refused(lambda: client.send_fax("+15551234567", f"{folder}/large.pdf"), "413", "10 MB", "MAX_FILE_SIZE_MB")
+refused(lambda: client.send_fax("+15551234567", f"{folder}/program.pdf"), "415", "program", "PDF, TXT, TIFF, PNG")
+refused(lambda: client.send_fax("+15551234567", f"{folder}/broken.pdf"), "422", "PDF")
+assert FaxbotClient(url, key).plugins.list_plugins() == []
+print("all promises kept")
+"#;
+
+#[tokio::test]
+async fn works_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = folder.path().join("packages");
+    let install = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(&packages)
+        .args(["faxbot==1.1.0", "requests"])
+        .output();
+    match install {
+        Ok(output) if output.status.success() => {}
+        _ => {
+            eprintln!("SKIPPED: the Python client cannot be installed here");
+            return;
+        }
+    }
+    let demo = Demo::start();
+    let files: [(&str, Vec<u8>); 5] = [
+        ("x.pdf", pdf(2)),
+        ("x.txt", b"A letter.\n".to_vec()),
+        ("large.pdf", [b"%PDF-1.7\n".as_slice(), &vec![b' '; 11 << 20]].concat()),
+        ("program.pdf", b"\x7fELF\x02\x01\x01\x00".to_vec()),
+        ("broken.pdf", b"%PDF-1.7\nnothing here\n%%EOF\n".to_vec()),
+    ];
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let output = Command::new("python3")
+        .args(["-c", SCRIPT, &format!("http://{}", demo.http.address), &demo.api_key])
+        .arg(folder.path())
+        .env("PYTHONPATH", &packages)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "all promises kept\n");
+}

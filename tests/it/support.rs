@@ -1,0 +1,309 @@
+//! What the tests share: a real appliance in a process of its own, and a plain HTTP client.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{HeaderMap, Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pagewire");
+/// A bootstrap key for appliances that have no other.
+pub const BOOTSTRAP: &str = "bootstrap-key-of-the-tests";
+
+/// A folder of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// `pagewire demo`, with its keys.
+pub struct Demo {
+    process: Process,
+    pub http: Http,
+    pub admin_key: String,
+    pub api_key: String,
+    pub test_key: String,
+    pub data_dir: PathBuf,
+}
+
+impl Demo {
+    pub fn start() -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["demo", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).env_clear();
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the demo printed {line:?}"));
+        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        Self {
+            process: Process(child),
+            http: Http::new(text("url").strip_prefix("http://").unwrap().parse().unwrap()),
+            admin_key: text("admin_key"),
+            api_key: text("api_key"),
+            test_key: text("test_key"),
+            data_dir: PathBuf::from(text("data_dir")),
+        }
+    }
+
+    /// Ends it as a person would; answers its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.process.terminate();
+        self.process.0.wait().unwrap().code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+}
+
+/// `pagewire serve` on a folder that outlives it, with the bootstrap key.
+pub struct Serve {
+    process: Process,
+    pub http: Http,
+}
+
+impl Serve {
+    pub async fn start(data_dir: &Path, route: &str, env: &[(&str, &str)]) -> Self {
+        let address = free_address();
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["serve", "--route", route, "--listen", &address.to_string()])
+            .arg("--data-dir")
+            .arg(data_dir)
+            .env_clear()
+            .env("API_KEY", BOOTSTRAP)
+            .env("PAGEWIRE_LOG", "warn")
+            .envs(env.iter().copied());
+        let this = Self { process: Process(command.spawn().unwrap()), http: Http::new(address) };
+        this.http.wait_until_up().await;
+        this
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    pub fn terminate(mut self) -> Option<i32> {
+        self.process.terminate();
+        self.process.0.wait().unwrap().code()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+}
+
+struct Process(Child);
+
+impl Process {
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A loopback address nobody listens on at this moment.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap()
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+/// A client of one server; a connection per request unless [`Http::connect`] is used.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub address: SocketAddr,
+}
+
+impl Http {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    pub async fn connect(&self) -> Connection {
+        self.try_connect().await.unwrap()
+    }
+
+    pub async fn try_connect(&self) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Connection(sender))
+    }
+
+    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        self.connect().await.call(method, path, headers, body).await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str, key: &str) -> Answer {
+        self.call(Method::GET, path, &[("x-api-key", key)], "").await
+    }
+
+    pub async fn json(&self, method: Method, path: &str, key: &str, body: Value) -> Answer {
+        let headers = [("x-api-key", key), ("content-type", "application/json")];
+        self.call(method, path, &headers, body.to_string()).await
+    }
+
+    /// `POST /fax` with one document.
+    pub async fn send_fax(&self, key: &str, to: &str, document: &[u8]) -> Answer {
+        let (media_type, body) = form(&[("to", to)], &[document]);
+        self.call(Method::POST, "/fax", &[("x-api-key", key), ("content-type", &media_type)], body).await
+    }
+
+    /// Waits until the fax has ended; answers its last state.
+    pub async fn finished(&self, key: &str, id: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let fax = self.get(&format!("/fax/{id}?wait=5"), key).await.expect(200).json();
+            if matches!(fax["status"].as_str(), Some("SUCCESS" | "FAILED")) {
+                return fax;
+            }
+            assert!(Instant::now() < deadline, "never finished: {fax}");
+        }
+    }
+
+    async fn wait_until_up(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Ok(mut connection) = self.try_connect().await
+                && connection.call(Method::GET, "/health", &[], "").await.is_ok()
+            {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server did not come up");
+            // The process is starting; there is nothing to be notified by.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// One kept-alive connection.
+pub struct Connection(SendRequest<Full<Bytes>>);
+
+impl Connection {
+    pub async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, hyper::Error> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.0.ready().await?;
+        let response = self.0.send_request(request.body(Full::new(body.into())).unwrap()).await?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// A multipart body: its media type and its bytes.
+pub fn form(fields: &[(&str, &str)], documents: &[&[u8]]) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        body.extend_from_slice(
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+        );
+    }
+    for document in documents {
+        body.extend_from_slice(b"--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n");
+        body.extend_from_slice(document);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--edge--\r\n");
+    ("multipart/form-data; boundary=edge".to_owned(), body)
+}
+
+/// A token of `token`'s key with another secret and a right checksum, so that only the secret is
+/// wrong.
+pub fn forged(token: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let (id, secret) = token.split_at("fbk_live_0123456789ab_".len());
+    let reversed: String = secret[..43].chars().rev().collect();
+    let mut text = format!("{id}{reversed}");
+    let mut rest = crc32fast::hash(text.as_bytes());
+    let mut checksum = [0; 6];
+    for digit in checksum.iter_mut().rev() {
+        *digit = DIGITS[rest as usize % 62];
+        rest /= 62;
+    }
+    text.extend(checksum.map(char::from));
+    text
+}
+
+/// A PDF with this many pages, each with its number on it.
+pub fn pdf(pages: usize) -> Vec<u8> {
+    use pdf_writer::{Content, Name, Pdf, Rect, Ref, Str};
+    let mut pdf = Pdf::new();
+    let (catalog, tree, font) = (Ref::new(1), Ref::new(2), Ref::new(3));
+    let page_ids: Vec<Ref> = (0..pages as i32).map(|n| Ref::new(10 + 2 * n)).collect();
+    pdf.catalog(catalog).pages(tree);
+    pdf.pages(tree).kids(page_ids.iter().copied()).count(pages as i32);
+    pdf.type1_font(font).base_font(Name(b"Helvetica"));
+    for (number, id) in page_ids.iter().enumerate() {
+        let content_id = Ref::new(id.get() + 1);
+        let mut page = pdf.page(*id);
+        page.parent(tree).media_box(Rect::new(0.0, 0.0, 612.0, 792.0)).contents(content_id);
+        page.resources().fonts().pair(Name(b"F"), font);
+        drop(page);
+        let mut content = Content::new();
+        content.begin_text().set_font(Name(b"F"), 48.0).next_line(100.0, 500.0);
+        content.show(Str(format!("Page {}", number + 1).as_bytes())).end_text();
+        pdf.stream(content_id, &content.finish());
+    }
+    pdf.finish()
+}
+
+/// Every file below a folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
