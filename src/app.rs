@@ -5,10 +5,11 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::access::kind::Mode;
 use crate::auth::KeyRing;
 use crate::auth::rate::Ceiling;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, RouteName};
 use crate::convert::Converter;
 use crate::db::Db;
 use crate::inbound::Inbox;
@@ -57,6 +58,14 @@ impl App {
     /// The settings in force.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The route that faxes of such keys take: a test key never leaves the simulator.
+    pub fn route_of(&self, mode: Mode) -> RouteName {
+        match mode {
+            Mode::Test => RouteName::Simulator,
+            Mode::Live => self.inner.config.route,
+        }
     }
 
     /// The time.

@@ -189,6 +189,8 @@ pub struct AccountRecord {
 impl AccountRecord {
     /// Whether it is a person who can manage everything, now.
     pub fn is_active_administrator(&self) -> bool {
-        self.kind == AccountKind::User && self.role == Role::GlobalAdmin && self.status == AccountStatus::Active
+        self.kind == AccountKind::User
+            && self.role == Role::GlobalAdmin
+            && self.status == AccountStatus::Active
     }
 }

@@ -86,7 +86,8 @@ impl Resources {
     /// The first field in which it reaches further than `other`; `None` when it lies within.
     pub fn beyond(&self, other: &Self) -> Option<&'static str> {
         let prefixes_within = other.to_prefixes.is_empty()
-            || !self.to_prefixes.is_empty() && self.to_prefixes.iter().all(|prefix| other.may_dial(&prefix.0));
+            || !self.to_prefixes.is_empty()
+                && self.to_prefixes.iter().all(|prefix| other.may_dial(&prefix.0));
         [
             (prefixes_within, "to_prefixes"),
             (is_listed(&self.from_numbers, &other.from_numbers), "from_numbers"),
@@ -121,7 +122,10 @@ mod tests {
     use super::*;
 
     fn prefixes(texts: &[&str]) -> Resources {
-        Resources { to_prefixes: texts.iter().map(|text| text.parse().unwrap()).collect(), ..Resources::default() }
+        Resources {
+            to_prefixes: texts.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Resources::default()
+        }
     }
 
     #[test]
@@ -158,11 +162,19 @@ mod tests {
 
     #[test]
     fn a_typo_makes_no_unbounded_key() {
-        for json in [r#"{"to_prefix":["+1"]}"#, r#"{"to_prefixes":["1"]}"#, r#"{"to_prefixes":["+"]}"#, r#"{"to_prefixes":"+1"}"#] {
+        for json in [
+            r#"{"to_prefix":["+1"]}"#,
+            r#"{"to_prefixes":["1"]}"#,
+            r#"{"to_prefixes":["+"]}"#,
+            r#"{"to_prefixes":"+1"}"#,
+        ] {
             assert!(serde_json::from_str::<Resources>(json).is_err(), "{json}");
         }
         let given = prefixes(&["+1555"]);
-        assert_eq!(serde_json::from_str::<Resources>(&serde_json::to_string(&given).unwrap()).unwrap(), given);
+        assert_eq!(
+            serde_json::from_str::<Resources>(&serde_json::to_string(&given).unwrap()).unwrap(),
+            given
+        );
         assert_eq!(serde_json::from_str::<Resources>("{}").unwrap(), Resources::default());
     }
 }

@@ -117,7 +117,10 @@ impl ScopeSet {
 
     fn named(self) -> impl Iterator<Item = Scope> {
         let all = self == Self::ALL;
-        Scope::ALL.iter().copied().filter(move |scope| (*scope == Scope::Admin) == all && self.contains(*scope))
+        Scope::ALL
+            .iter()
+            .copied()
+            .filter(move |scope| (*scope == Scope::Admin) == all && self.contains(*scope))
     }
 }
 
@@ -189,8 +192,11 @@ mod tests {
 
     #[test]
     fn admin_is_all_and_only_all() {
-        let missing_one: ScopeSet =
-            Scope::ALL.iter().copied().filter(|scope| !matches!(scope, Scope::Admin | Scope::AuditRead)).collect();
+        let missing_one: ScopeSet = Scope::ALL
+            .iter()
+            .copied()
+            .filter(|scope| !matches!(scope, Scope::Admin | Scope::AuditRead))
+            .collect();
         assert!(!missing_one.contains(Scope::Admin));
         assert!(missing_one.is_within(ScopeSet::ALL) && !ScopeSet::ALL.is_within(missing_one));
         assert!(Scope::ALL.iter().all(|scope| ScopeSet::ALL.contains(*scope)));

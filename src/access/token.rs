@@ -71,15 +71,17 @@ impl KeyId {
         if digits.len() != ID_LEN {
             return None;
         }
-        digits.iter().try_fold(0, |value: u64, digit| {
-            let nibble = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            Some(value << 4 | u64::from(nibble))
-        })
-        .map(Self)
+        digits
+            .iter()
+            .try_fold(0, |value: u64, digit| {
+                let nibble = match digit {
+                    b'0'..=b'9' => digit - b'0',
+                    b'a'..=b'f' => digit - b'a' + 10,
+                    _ => return None,
+                };
+                Some(value << 4 | u64::from(nibble))
+            })
+            .map(Self)
     }
 }
 
@@ -290,7 +292,10 @@ mod tests {
             let token = Token::generate(KeyId::generate().unwrap(), mode).unwrap();
             let text = token.text().reveal().clone();
             let presented = Presented::parse(&text).unwrap();
-            assert_eq!((presented.id(), presented.mode(), presented.format()), (token.id(), mode, Format::Native));
+            assert_eq!(
+                (presented.id(), presented.mode(), presented.format()),
+                (token.id(), mode, Format::Native)
+            );
             for position in HEAD_LEN..text.len() {
                 let other = if &text[position..=position] == "a" { "b" } else { "a" };
                 let slip = format!("{}{other}{}", &text[..position], &text[position + 1..]);

@@ -26,7 +26,6 @@ pub struct Bootstrap {
 }
 
 /// The bootstrap key, ready to be compared.
-#[derive(Debug)]
 pub(super) struct BootstrapCheck {
     digest: [u8; 32],
     even_with_administrator: bool,
@@ -34,12 +33,17 @@ pub(super) struct BootstrapCheck {
 }
 
 impl BootstrapCheck {
-    pub(super) fn new(bootstrap: &Bootstrap, account: Arc<AccountRecord>) -> Self {
-        Self {
-            digest: Sha256::digest(bootstrap.key.reveal().as_bytes()).into(),
+    /// Refuses a key that is too short to be left alone with the internet.
+    pub(super) fn new(bootstrap: &Bootstrap, account: Arc<AccountRecord>) -> Result<Self, AuthError> {
+        let key = bootstrap.key.reveal();
+        if key.chars().count() < SHORTEST {
+            return Err(AuthError::invalid("API_KEY", format!("needs at least {SHORTEST} characters")));
+        }
+        Ok(Self {
+            digest: Sha256::digest(key.as_bytes()).into(),
             even_with_administrator: bootstrap.even_with_administrator,
             account,
-        }
+        })
     }
 
     /// Whether `credential` is it; in the same time for every credential of the same length.
@@ -54,14 +58,5 @@ impl BootstrapCheck {
             return Err(Refusal::BootstrapRetired);
         }
         Ok(self.account.clone())
-    }
-}
-
-impl Bootstrap {
-    pub(super) fn check(&self) -> Result<(), AuthError> {
-        if self.key.reveal().chars().count() < SHORTEST {
-            return Err(AuthError::invalid("API_KEY", format!("needs at least {SHORTEST} characters")));
-        }
-        Ok(())
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::AuthError;
 use super::caller::Actor;
 use super::entry::Entry;
 use super::keys::{KeyRing, State};
 use super::minting::{self, NewKey, Owner};
-use super::{AuthError, Refusal};
-use crate::access::kind::Mode;
-use crate::access::records::{AccountKind, AccountRecord, KeyRecord, SlotRecord, Standing, StoredKey};
+use crate::access::records::{
+    AccountKind, AccountRecord, KeyRecord, SlotRecord, Standing, Status, StoredKey,
+};
 use crate::access::roles::Role;
 use crate::access::token::{KeyId, Presented, Token};
 use crate::db::Db;
@@ -115,7 +116,7 @@ impl KeyRing {
         let previous = previous_valid_until.map(|end| entry.current_record(end));
         self.parts.db.rotate_key(id, secret.clone(), previous).await?;
         // From the newest entry: a revocation does not wait for us before it marks the key.
-        self.swap(id, |newest| newest.rotated(secret, previous_valid_until))?;
+        self.swap(id, |newest| Some(newest.rotated(secret, previous_valid_until)))?;
         log::info!("API key {id} was rotated by {by}");
         Ok(Rotated { token, previous_valid_until })
     }
@@ -131,9 +132,9 @@ impl KeyRing {
         // writer must not keep the key alive in this process. When the row fails the key stays
         // refused here, the error says that it is not final, and revoking again stores it.
         let now = self.parts.clock.now();
-        let entry = self.swap(id, |entry| match entry.record.revoked_at {
-            Some(_) => entry.revoked_again(),
-            None => entry.revoked(now, by.to_string(), reason),
+        let entry = self.swap(id, |entry| {
+            let is_new = entry.record.status != Status::Revoked;
+            is_new.then(|| entry.revoked(now, by.to_string(), reason))
         })?;
         let _changes = self.parts.changes.lock().await;
         let record = &entry.record;
@@ -143,11 +144,19 @@ impl KeyRing {
         Ok(())
     }
 
-    async fn ensure_account(&self, kind: AccountKind, name: &str, role: Role) -> Result<AccountId, AuthError> {
+    async fn ensure_account(
+        &self,
+        kind: AccountKind,
+        name: &str,
+        role: Role,
+    ) -> Result<AccountId, AuthError> {
         let _changes = self.parts.changes.lock().await;
         if let Some(account) = self.state().account_named(name.trim()) {
             if account.kind != kind {
-                return Err(AuthError::invalid("name", format!("'{}' is a {} account", account.name, account.kind)));
+                return Err(AuthError::invalid(
+                    "name",
+                    format!("'{}' is a {} account", account.name, account.kind),
+                ));
             }
             return Ok(account.id);
         }
@@ -184,13 +193,15 @@ impl KeyRing {
         owner.cloned().ok_or(AuthError::NotFound)
     }
 
-    /// Replaces a key's entry by one made from the newest there is, and returns the new one.
-    fn swap(&self, id: KeyId, change: impl FnOnce(&Entry) -> Entry) -> Result<Arc<Entry>, AuthError> {
+    /// Replaces a key's entry by one made from the newest there is, unless `change` leaves it as
+    /// it is; returns what stands then.
+    fn swap(&self, id: KeyId, change: impl FnOnce(&Entry) -> Option<Entry>) -> Result<Arc<Entry>, AuthError> {
         let mut state = self.state_mut();
-        let slot = state.keys.get_mut(&id).ok_or(AuthError::NotFound)?;
-        let next = Arc::new(change(slot));
-        *slot = next.clone();
-        Ok(next)
+        let entry = state.keys.get_mut(&id).ok_or(AuthError::NotFound)?;
+        if let Some(next) = change(entry) {
+            *entry = Arc::new(next);
+        }
+        Ok(entry.clone())
     }
 
     fn unused_id(&self) -> Result<KeyId, AuthError> {
@@ -237,4 +248,306 @@ async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, AuthError>> + Send + 'static,
 ) -> Result<T, AuthError> {
     tokio::spawn(change).await.unwrap_or(Err(AuthError::BrokenOff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::tests::{CLI, Fixture, named};
+    use super::*;
+    use crate::access::kind::Kind;
+    use crate::access::scopes::{Scope, ScopeSet};
+    use crate::auth::Refusal;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn scopes(scopes: &[Scope]) -> Option<ScopeSet> {
+        Some(scopes.iter().copied().collect())
+    }
+
+    async fn caller_of(fixture: &Fixture, new: NewKey) -> Actor {
+        let (token, _) = fixture.make(new).await;
+        fixture.ring.verify(&token, None).await.unwrap().caller.actor()
+    }
+
+    #[track_caller]
+    fn invalid<T: std::fmt::Debug>(result: Result<T, AuthError>) -> (&'static str, String) {
+        match result.unwrap_err() {
+            AuthError::Invalid { field, message } => (field, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn both_secrets_work_during_the_grace_and_then_the_new_one() {
+        let mut fixture = Fixture::new().await;
+        let (old, id) = fixture.make(named("a")).await;
+        let generation = fixture.ring.get(&id).unwrap().record.generation;
+        let rotated = fixture.ring.rotate(&id, HOUR, &CLI).await.unwrap();
+        let new = rotated.token.text().reveal().clone();
+        let end = fixture.clock.now() + SignedDuration::from_hours(1);
+        assert_eq!(rotated.previous_valid_until, Some(end));
+        fixture.ring.verify(&old, None).await.unwrap();
+        assert_eq!(fixture.ring.get(&id).unwrap().previous_last_used_at, Some(fixture.clock.now()));
+
+        fixture.ring.flush_usage().await.unwrap();
+        fixture.restart().await;
+        let view = fixture.ring.get(&id).unwrap();
+        assert_eq!((view.record.generation, view.previous_valid_until), (generation + 1, Some(end)));
+        assert_eq!(view.previous_last_used_at, Some(fixture.clock.now()));
+        fixture.pass(3599).await;
+        for token in [&old, &new] {
+            assert_eq!(fixture.ring.verify(token, None).await.unwrap().caller.key_id, Some(id));
+        }
+        fixture.pass(1).await;
+        assert_eq!(fixture.refusal(&old).await, Refusal::BadSecret);
+        fixture.ring.verify(&new, None).await.unwrap();
+        assert_eq!(fixture.ring.get(&id).unwrap().previous_valid_until, None);
+
+        let rotated = fixture.ring.rotate(&id, Duration::ZERO, &CLI).await.unwrap();
+        assert_eq!(rotated.previous_valid_until, None);
+        assert_eq!(fixture.refusal(&new).await, Refusal::BadSecret);
+        fixture.ring.verify(rotated.token.text().reveal(), None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_grace_has_its_bounds() {
+        let fixture = Fixture::new().await;
+        let end = fixture.clock.now() + SignedDuration::from_hours(2);
+        let (_, id) = fixture.make(NewKey { expires_at: Some(end), ..named("a") }).await;
+        let rotated = fixture.ring.rotate(&id, LONGEST_GRACE, &CLI).await.unwrap();
+        assert_eq!(rotated.previous_valid_until, Some(end), "never past the key's end");
+        let too_long = fixture.ring.rotate(&id, LONGEST_GRACE + Duration::from_secs(1), &CLI).await;
+        assert_eq!(invalid(too_long).0, "grace_seconds");
+        fixture.pass(2 * 3600).await;
+        let late = fixture.ring.rotate(&id, HOUR, &CLI).await;
+        assert!(matches!(late, Err(AuthError::State(Standing::Expired))));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_refused_at_once_and_for_good() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.ring.verify(&token, None).await.unwrap();
+        fixture.ring.revoke(&id, Some(" lost ".into()), &CLI).await.unwrap();
+        assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
+        fixture.ring.revoke(&id, Some("again".into()), &CLI).await.unwrap();
+        let rotated = fixture.ring.rotate(&id, HOUR, &CLI).await;
+        assert!(matches!(rotated, Err(AuthError::State(Standing::Revoked))));
+        fixture.restart().await;
+        assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
+        let view = fixture.ring.get(&id).unwrap();
+        assert_eq!(view.status, Standing::Revoked);
+        assert_eq!(view.record.revoked_reason.as_deref(), Some("lost"));
+        assert_eq!(view.record.revoked_by.as_deref(), Some("cli:0"));
+        let unknown = fixture.ring.revoke(&"ffffffffffff".parse().unwrap(), None, &CLI).await;
+        assert!(matches!(unknown, Err(AuthError::NotFound)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_request_that_starts_after_the_revocation_is_let_in() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.ring.verify(&token, None).await.unwrap();
+        let revoked = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let clients: Vec<_> = (0..16)
+            .map(|_| {
+                let (ring, token, revoked) = (fixture.ring.clone(), token.clone(), revoked.clone());
+                tokio::spawn(async move {
+                    let (mut accepted, mut late) = (0, 0);
+                    for _ in 0..200_000 {
+                        let started_after = revoked.load(std::sync::atomic::Ordering::SeqCst);
+                        match ring.verify(&token, None).await {
+                            Ok(_) if started_after => late += 1,
+                            Ok(_) => accepted += 1,
+                            Err(Refusal::Revoked) => break,
+                            Err(other) => panic!("{other:?}"),
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    (accepted, late)
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        fixture.ring.revoke(&id, None, &CLI).await.unwrap();
+        revoked.store(true, std::sync::atomic::Ordering::SeqCst);
+        let mut total = 0;
+        for client in clients {
+            let (accepted, late) = client.await.unwrap();
+            assert_eq!(late, 0);
+            total += accepted;
+        }
+        assert!(total > 0, "the key was in use before");
+        assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
+    }
+
+    #[tokio::test]
+    async fn an_order_is_checked_field_by_field() {
+        let fixture = Fixture::new().await;
+        let now = fixture.clock.now();
+        let days = |days: i64| Some(now + SignedDuration::from_hours(24 * days));
+        let cases: Vec<(NewKey, &str)> = vec![
+            (named(""), "name"),
+            (named("   "), "name"),
+            (named("two\nlines"), "name"),
+            (named(&"x".repeat(101)), "name"),
+            (NewKey { note: Some("x".repeat(501)), ..named("a") }, "note"),
+            (NewKey { scopes: Some(ScopeSet::EMPTY), ..named("a") }, "scopes"),
+            (NewKey { expires_at: Some(now), ..named("a") }, "expires_at"),
+            (NewKey { expires_at: days(1), not_before: days(2), ..named("a") }, "expires_at"),
+            (NewKey { kind: Kind::Admin, expires_at: days(91), ..named("a") }, "expires_at"),
+            (NewKey { kind: Kind::Admin, scopes: scopes(&[Scope::FaxSend]), ..named("a") }, "scopes"),
+            (NewKey { kind: Kind::Admin, owner: Some("clinic".into()), ..named("a") }, "owner"),
+            (NewKey { kind: Kind::Account, ..named("a") }, "kind"),
+            (NewKey { kind: Kind::Restricted, ..named("a") }, "kind"),
+            (NewKey { owner: Some("".into()), ..named("a") }, "owner"),
+            (
+                NewKey {
+                    resources: serde_json::from_str(r#"{"mailboxes":["front"]}"#).unwrap(),
+                    ..named("a")
+                },
+                "resources",
+            ),
+        ];
+        for (new, expected) in cases {
+            let shown = format!("{new:?}");
+            assert_eq!(invalid(fixture.ring.create(new, &CLI).await).0, expected, "{shown}");
+        }
+        assert_eq!(fixture.ring.list().len(), 0);
+        assert_eq!(fixture.ring.argon2_runs(), 0, "nothing refused was hashed");
+    }
+
+    #[tokio::test]
+    async fn kinds_set_what_they_promise() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(NewKey { kind: Kind::Development, ..named(" dev ") }).await;
+        assert!(token.starts_with("fbk_test_"));
+        assert_eq!(fixture.ring.get(&id).unwrap().record.name, "dev");
+        let (token, id) = fixture.make(NewKey { kind: Kind::Admin, ..named("admin") }).await;
+        assert!(token.starts_with("fbk_live_"));
+        let record = fixture.ring.get(&id).unwrap().record;
+        assert_eq!(record.expires_at, Some(fixture.clock.now() + SignedDuration::from_hours(90 * 24)));
+        assert!(fixture.ring.verify(&token, None).await.unwrap().caller.may(Scope::Admin));
+        let bounded = NewKey { ip_allow: vec!["10.0.0.0/8".parse().unwrap()], ..named("browser") };
+        fixture.make(NewKey { kind: Kind::Restricted, ..bounded }).await;
+    }
+
+    #[tokio::test]
+    async fn administrators_name_owners_and_others_do_not() {
+        let mut fixture = Fixture::new().await;
+        let admin = caller_of(&fixture, NewKey { kind: Kind::Admin, ..named("admin") }).await;
+        let for_clinic = |name: &str| NewKey { owner: Some("Clinic".into()), ..named(name) };
+        let (_, first) = fixture.ring.create(for_clinic("a"), &admin).await.unwrap();
+        let (_, second) = fixture.ring.create(for_clinic("b"), &CLI).await.unwrap();
+        assert_eq!(first.owner, second.owner);
+        let account = fixture.ring.state().account_named("clinic").unwrap();
+        assert_eq!((account.kind, account.role), (AccountKind::Service, Role::Operator));
+        fixture.restart().await;
+        assert_eq!(fixture.ring.get(&first.id).unwrap().owner_name, "Clinic");
+
+        let manager = NewKey { scopes: scopes(&[Scope::FaxSend, Scope::KeysManage]), ..for_clinic("m") };
+        let manager = caller_of(&fixture, manager).await;
+        let (_, own) = fixture.ring.create(NewKey { owner: None, ..named("own") }, &manager).await.unwrap();
+        assert_eq!(own.owner, account.id);
+        assert_eq!(own.created_by, manager.to_string());
+        let foreign = NewKey { owner: Some("lab".into()), ..named("foreign") };
+        assert_eq!(invalid(fixture.ring.create(foreign, &manager).await).0, "owner");
+        let admin_kind = NewKey { kind: Kind::Admin, ..named("x") };
+        assert_eq!(invalid(fixture.ring.create(admin_kind, &admin).await).0, "kind");
+
+        let (_, elsewhere) = fixture.make(NewKey { owner: Some("lab".into()), ..named("elsewhere") }).await;
+        let reached = fixture.ring.revoke(&elsewhere, None, &manager).await;
+        assert!(matches!(reached, Err(AuthError::Forbidden(_))));
+        let kind = fixture.ring.ensure_user("clinic", Role::Admin).await;
+        assert_eq!(invalid(kind).0, "name");
+    }
+
+    #[tokio::test]
+    async fn a_key_makes_and_rotates_only_within_itself() {
+        let fixture = Fixture::new().await;
+        let end = fixture.clock.now() + SignedDuration::from_hours(10);
+        let maker = NewKey {
+            owner: Some("clinic".into()),
+            scopes: scopes(&[Scope::FaxSend, Scope::FaxRead, Scope::KeysManage]),
+            resources: serde_json::from_str(r#"{"to_prefixes":["+1555"]}"#).unwrap(),
+            ip_allow: vec!["10.0.0.0/8".parse().unwrap()],
+            expires_at: Some(end),
+            ..named("maker")
+        };
+        let (token, _) = fixture.make(maker.clone()).await;
+        let maker_at = Some("10.1.1.1".parse().unwrap());
+        let by = fixture.ring.verify(&token, maker_at).await.unwrap().caller.actor();
+
+        // What the order leaves open is bounded as the maker is.
+        let (_, record) = fixture.ring.create(named("child"), &by).await.unwrap();
+        assert_eq!(record.scopes, scopes(&[Scope::FaxSend, Scope::FaxRead]).unwrap());
+        assert_eq!((&record.resources, &record.ip_allow), (&maker.resources, &maker.ip_allow));
+        assert_eq!(record.expires_at, Some(end));
+
+        let beyond = [
+            (NewKey { scopes: scopes(&[Scope::FaxCancel]), ..named("x") }, "scopes"),
+            (NewKey { scopes: Some(ScopeSet::ALL), ..named("x") }, "scopes"),
+            (
+                NewKey {
+                    resources: serde_json::from_str(r#"{"to_prefixes":["+1"]}"#).unwrap(),
+                    ..named("x")
+                },
+                "resources",
+            ),
+            (
+                NewKey { resources: serde_json::from_str(r#"{"all_jobs":true}"#).unwrap(), ..named("x") },
+                "resources",
+            ),
+            (NewKey { ip_allow: vec!["11.0.0.0/8".parse().unwrap()], ..named("x") }, "ip_allow"),
+            (NewKey { expires_at: Some(end + SignedDuration::from_secs(1)), ..named("x") }, "expires_at"),
+        ];
+        for (new, expected) in beyond {
+            assert_eq!(invalid(fixture.ring.create(new, &by).await).0, expected);
+        }
+        let within = NewKey {
+            scopes: scopes(&[Scope::FaxRead]),
+            resources: serde_json::from_str(r#"{"to_prefixes":["+15551"]}"#).unwrap(),
+            ip_allow: vec!["10.2.0.0/16".parse().unwrap()],
+            expires_at: Some(end - SignedDuration::from_secs(1)),
+            ..named("within")
+        };
+        let (_, within) = fixture.ring.create(within, &by).await.unwrap();
+        fixture.ring.rotate(&within.id, HOUR, &by).await.unwrap();
+
+        let wider = NewKey { owner: Some("clinic".into()), ..named("wider") };
+        let (_, wider) = fixture.make(wider).await;
+        let rotated = fixture.ring.rotate(&wider, HOUR, &by).await;
+        assert!(matches!(rotated, Err(AuthError::Forbidden(_))), "its new token would be beyond the maker");
+
+        let reader =
+            NewKey { owner: Some("clinic".into()), scopes: scopes(&[Scope::FaxRead]), ..named("reader") };
+        let reader = caller_of(&fixture, reader).await;
+        assert!(matches!(fixture.ring.create(named("x"), &reader).await, Err(AuthError::Forbidden(_))));
+        let tester = NewKey {
+            kind: Kind::Development,
+            scopes: scopes(&[Scope::KeysManage, Scope::FaxSend]),
+            ..named("t")
+        };
+        let tester = caller_of(&fixture, tester).await;
+        assert_eq!(invalid(fixture.ring.create(named("live"), &tester).await).0, "kind");
+        let child = NewKey { kind: Kind::Development, ..named("child") };
+        fixture.ring.create(child, &tester).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_goes_on_when_its_caller_has_gone() {
+        let fixture = Fixture::new().await;
+        {
+            let mut asked = Box::pin(fixture.ring.create(named("a"), &CLI));
+            let asked_once = tokio::time::timeout(Duration::from_millis(1), asked.as_mut()).await;
+            assert!(asked_once.is_err(), "hashing takes longer");
+        }
+        for _ in 0..1000 {
+            if fixture.ring.list().len() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the key was never made");
+    }
 }

@@ -96,19 +96,16 @@ impl Entry {
             revoked_reason: reason,
             ..KeyRecord::clone(&self.record)
         };
-        self.next_generation(record, self.current.afresh(None), self.previous.as_ref().map(|slot| slot.afresh(None)))
-    }
-
-    /// This key, ended before, with nothing remembered.
-    pub(super) fn revoked_again(&self) -> Self {
-        let record = KeyRecord::clone(&self.record);
-        self.next_generation(record, self.current.afresh(None), self.previous.as_ref().map(|slot| slot.afresh(None)))
+        self.next_generation(
+            record,
+            self.current.afresh(None),
+            self.previous.as_ref().map(|slot| slot.afresh(None)),
+        )
     }
 
     /// This key with a new secret; the one it had is kept until `previous_valid_until`, if at all.
     pub(super) fn rotated(&self, current: SlotRecord, previous_valid_until: Option<Timestamp>) -> Self {
-        let record =
-            KeyRecord { generation: self.record.generation + 1, ..KeyRecord::clone(&self.record) };
+        let record = KeyRecord { generation: self.record.generation + 1, ..KeyRecord::clone(&self.record) };
         let previous = previous_valid_until.map(|end| self.current.afresh(Some(end)));
         self.next_generation(record, Slot::stored(current), previous)
     }
@@ -267,13 +264,22 @@ pub(super) fn with_tag(entry: Option<&Entry>, tag: &Tag, tags: &Tags, now: Times
 
 /// Which slots a token with this prefilter may belong to; those without a prefilter may have any.
 /// Of an unknown key (`None`) none, after the same comparisons.
-pub(super) fn candidates(entry: Option<&Entry>, prefilter: &Prefilter, tags: &Tags, now: Timestamp) -> Vec<Which> {
+pub(super) fn candidates(
+    entry: Option<&Entry>,
+    prefilter: &Prefilter,
+    tags: &Tags,
+    now: Timestamp,
+) -> Vec<Which> {
     let faces = faces(entry, tags, now);
     let possible = faces.map(|face| bool::from(face.prefilter.ct_eq(prefilter)) | face.is_unfiltered);
     if entry.is_none() {
         return Vec::new();
     }
-    [Which::Current, Which::Previous].into_iter().zip(possible).filter_map(|(which, may)| may.then_some(which)).collect()
+    [Which::Current, Which::Previous]
+        .into_iter()
+        .zip(possible)
+        .filter_map(|(which, may)| may.then_some(which))
+        .collect()
 }
 
 fn faces(entry: Option<&Entry>, tags: &Tags, now: Timestamp) -> [Face; 2] {

@@ -87,7 +87,11 @@ impl Hasher {
     }
 
     /// Whether this secret has this hash.
-    pub(super) async fn proves(&self, secret: Secret<String>, phc: Secret<String>) -> Result<bool, HashError> {
+    pub(super) async fn proves(
+        &self,
+        secret: Secret<String>,
+        phc: Secret<String>,
+    ) -> Result<bool, HashError> {
         self.run(move |argon2| {
             let hash = PasswordHash::new(phc.reveal())?;
             match argon2.verify_password(secret.reveal().as_bytes(), &hash) {
@@ -118,7 +122,8 @@ impl Hasher {
 }
 
 fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within argon2's range");
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within argon2's range");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
@@ -134,7 +139,10 @@ mod tests {
         assert!(phc.reveal().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", phc.reveal());
         assert!(hasher.proves(secret.clone(), phc.clone()).await.unwrap());
         assert!(!hasher.proves(Secret::new("wrong".into()), phc).await.unwrap());
-        assert!(matches!(hasher.proves(secret, Secret::new("no hash".into())).await, Err(HashError::Argon2(_))));
+        assert!(matches!(
+            hasher.proves(secret, Secret::new("no hash".into())).await,
+            Err(HashError::Argon2(_))
+        ));
         assert_eq!(hasher.runs(), 4);
     }
 

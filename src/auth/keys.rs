@@ -110,14 +110,10 @@ impl KeyRing {
         let now = clock.now();
         let local = state.own_account(&db, LOCAL, Role::GlobalAdmin, now).await?;
         let anonymous = state.own_account(&db, ANONYMOUS, Role::Operator, now).await?;
-        let bootstrap = match bootstrap {
-            Some(bootstrap) => {
-                bootstrap.check()?;
-                let account = state.own_account(&db, BOOTSTRAP, Role::GlobalAdmin, now).await?;
-                Some(BootstrapCheck::new(&bootstrap, account))
-            }
-            None => None,
-        };
+        // Made even where no such key is set, so that nobody else can take the name.
+        let bootstrap_account = state.own_account(&db, BOOTSTRAP, Role::GlobalAdmin, now).await?;
+        let bootstrap =
+            bootstrap.map(|bootstrap| BootstrapCheck::new(&bootstrap, bootstrap_account)).transpose()?;
         Ok(Self {
             parts: Arc::new(Parts {
                 db,
@@ -227,13 +223,8 @@ impl KeyRing {
         if entry::candidates(entry, &prefilter, tags, now).is_empty() {
             return Err(if entry.is_some() { Refusal::BadSecret } else { Refusal::UnknownId });
         }
-        let proof = Proof {
-            id: token.id(),
-            secret: Secret::new(token.secret().to_owned()),
-            tag,
-            prefilter,
-            peer,
-        };
+        let proof =
+            Proof { id: token.id(), secret: Secret::new(token.secret().to_owned()), tag, prefilter, peer };
         // On a task of its own: a client that hangs up does not make the next one start over.
         let ring = self.clone();
         let proving = tokio::spawn(async move { ring.prove(proof).await });
@@ -342,5 +333,322 @@ impl State {
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KeyRing({} keys)", self.state().keys.len())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::access::kind::Kind;
+    use crate::access::records::{AccountStatus, Status};
+    use crate::access::scopes::Scope;
+    use crate::access::token::Token;
+    use crate::auth::{Actor, NewKey};
+
+    pub(in crate::auth) const CLI: Actor = Actor::Cli { uid: 0 };
+
+    /// A ring on a real database, with a clock that moves when told to.
+    pub(in crate::auth) struct Fixture {
+        pub(in crate::auth) ring: KeyRing,
+        pub(in crate::auth) clock: Clock,
+        db: Db,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        pub(in crate::auth) async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Db::open(&crate::db::file_in(folder.path())).unwrap();
+            let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+            let ring = KeyRing::load(db.clone(), pepper(), clock.clone(), None).await.unwrap();
+            Self { ring, clock, db, _folder: folder }
+        }
+
+        pub(in crate::auth) async fn restart(&mut self) {
+            self.restart_with(pepper(), None).await;
+        }
+
+        pub(in crate::auth) async fn restart_with(
+            &mut self,
+            pepper: Secret<[u8; 32]>,
+            bootstrap: Option<Bootstrap>,
+        ) {
+            self.ring = KeyRing::load(self.db.clone(), pepper, self.clock.clone(), bootstrap).await.unwrap();
+        }
+
+        pub(in crate::auth) async fn make(&self, new: NewKey) -> (String, KeyId) {
+            let (token, record) = self.ring.create(new, &CLI).await.unwrap();
+            assert_eq!(token.id(), record.id);
+            (token.text().reveal().clone(), record.id)
+        }
+
+        pub(in crate::auth) async fn pass(&self, seconds: u64) {
+            self.clock.work().sleep(Duration::from_secs(seconds)).await;
+        }
+
+        pub(in crate::auth) async fn refusal(&self, credential: &str) -> Refusal {
+            self.ring.verify(credential, None).await.unwrap_err()
+        }
+
+        /// Replaces the record of a key's owner, as a change of the account would.
+        fn change_owner(&self, id: KeyId, change: impl FnOnce(&mut AccountRecord)) {
+            let mut state = self.ring.state_mut();
+            let owner = state.keys[&id].record.owner;
+            let mut account = AccountRecord::clone(&state.accounts[&owner]);
+            change(&mut account);
+            state.accounts.insert(owner, Arc::new(account));
+        }
+    }
+
+    pub(in crate::auth) fn pepper() -> Secret<[u8; 32]> {
+        Secret::new([7; 32])
+    }
+
+    pub(in crate::auth) fn named(name: &str) -> NewKey {
+        NewKey { name: name.into(), ..NewKey::default() }
+    }
+
+    fn another_secret_for(id: KeyId) -> String {
+        Token::generate(id, crate::access::kind::Mode::Live).unwrap().text().reveal().clone()
+    }
+
+    #[tokio::test]
+    async fn many_first_uses_run_argon2_once_and_later_ones_never() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let uses: Vec<_> = (0..50)
+            .map(|_| {
+                let (ring, token) = (fixture.ring.clone(), token.clone());
+                tokio::spawn(async move { ring.verify(&token, None).await.unwrap().caller.key_id })
+            })
+            .collect();
+        for one in uses {
+            assert_eq!(one.await.unwrap(), Some(id));
+        }
+        fixture.ring.verify(&token, None).await.unwrap();
+        assert_eq!(fixture.ring.argon2_runs(), 1);
+        assert_eq!(fixture.ring.get(&id).unwrap().record.use_count, 51);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_never_reaches_argon2() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let mut mistyped = token.clone();
+        mistyped.replace_range(30..31, if &token[30..31] == "a" { "b" } else { "a" });
+        let cut = &token[..token.len() - 6];
+        let cases = [
+            (String::new(), Refusal::Malformed),
+            ("hello".into(), Refusal::Malformed),
+            (mistyped, Refusal::Checksum),
+            (another_secret_for(id), Refusal::BadSecret),
+            // Reads as an imported token; its secret is not the key's.
+            (cut.to_owned(), Refusal::BadSecret),
+            (another_secret_for("ffffffffffff".parse().unwrap()), Refusal::UnknownId),
+        ];
+        for _ in 0..20 {
+            for (credential, expected) in &cases {
+                assert_eq!(fixture.refusal(credential).await, *expected, "{expected:?}");
+                assert!(!expected.is_secret_right());
+            }
+        }
+        assert_eq!(fixture.ring.argon2_runs(), 0);
+        assert_eq!(fixture.ring.get(&id).unwrap().record.use_count, 0);
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_told_to_the_right_secret_only() {
+        let fixture = Fixture::new().await;
+        let end = fixture.clock.now() + SignedDuration::from_hours(2);
+        let start = fixture.clock.now() + SignedDuration::from_hours(1);
+        let (token, id) = fixture
+            .make(NewKey {
+                not_before: Some(start),
+                expires_at: Some(end),
+                ip_allow: vec!["192.0.2.0/24".parse().unwrap()],
+                ..named("a")
+            })
+            .await;
+        let verify = async |address: &str| {
+            let address = (!address.is_empty()).then(|| address.parse().unwrap());
+            fixture.ring.verify(&token, address).await.map(|verified| verified.caller.key_id)
+        };
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::NotYetValid));
+        fixture.pass(3600).await;
+        assert_eq!(verify("192.0.2.1").await, Ok(Some(id)));
+        assert_eq!(verify("::ffff:192.0.2.1").await, Ok(Some(id)));
+        assert_eq!(verify("192.0.3.1").await, Err(Refusal::IpDenied));
+        assert_eq!(verify("").await, Err(Refusal::IpDenied));
+        fixture.change_owner(id, |owner| owner.status = AccountStatus::Disabled);
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::OwnerDisabled));
+        assert_eq!(fixture.ring.get(&id).unwrap().status, Standing::OwnerDisabled);
+        fixture.change_owner(id, |owner| owner.status = AccountStatus::Active);
+        assert_eq!(verify("192.0.2.1").await, Ok(Some(id)));
+        fixture.pass(3600).await;
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::Expired));
+        fixture.ring.revoke(&id, None, &CLI).await.unwrap();
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::Revoked));
+        assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+    }
+
+    #[tokio::test]
+    async fn a_right_is_role_and_scopes_at_the_time_of_the_request() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(NewKey { owner: Some("clinic".into()), ..named("a") }).await;
+        let (other, _) = fixture.make(NewKey { owner: Some("lab".into()), ..named("b") }).await;
+        let clinic = fixture.ring.verify(&token, None).await.unwrap().caller;
+        let lab = fixture.ring.verify(&other, None).await.unwrap().caller;
+        assert!(clinic.may(Scope::FaxSend) && !clinic.may(Scope::KeysManage) && !clinic.may(Scope::Admin));
+        assert!(clinic.sees(clinic.owner) && !clinic.sees(lab.owner) && !clinic.sees_everything());
+        assert!(fixture.ring.local_caller(0).sees(lab.owner));
+        let anonymous = fixture.ring.anonymous_caller();
+        assert!(
+            anonymous.may(Scope::FaxSend) && !anonymous.may(Scope::KeysRead) && !anonymous.sees(lab.owner)
+        );
+
+        fixture.change_owner(id, |owner| owner.role = Role::Viewer);
+        let clinic = fixture.ring.verify(&token, None).await.unwrap().caller;
+        assert!(clinic.may(Scope::FaxRead) && !clinic.may(Scope::FaxSend));
+    }
+
+    #[tokio::test]
+    async fn a_revocation_overtakes_the_proof_under_way() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let first = {
+            let (ring, token) = (fixture.ring.clone(), token.clone());
+            tokio::spawn(async move { ring.verify(&token, None).await })
+        };
+        while fixture.ring.argon2_runs() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Only the mark in memory, as `revoke` sets it before it waits for anything.
+        let before = fixture.ring.find(id).unwrap().entry;
+        let revoked = Arc::new(before.revoked(fixture.clock.now(), "test".into(), None));
+        fixture.ring.state_mut().keys.insert(id, revoked.clone());
+        assert_eq!(first.await.unwrap().unwrap_err(), Refusal::Revoked);
+        assert!(revoked.generation() > before.generation());
+        let parts = &fixture.ring.parts;
+        let tag = parts.tags.tag(&Presented::parse(&token).unwrap());
+        for entry in [&before, &revoked] {
+            assert_eq!(entry::with_tag(Some(entry), &tag, &parts.tags, fixture.clock.now()), None);
+        }
+        assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
+    }
+
+    #[tokio::test]
+    async fn keys_survive_a_lost_pepper() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart_with(Secret::new([8; 32]), None).await;
+        let peer = Some("192.0.2.1".parse().unwrap());
+        // Without a prefilter each wrong secret costs a run, but an address has only ten a minute.
+        for _ in 0..15 {
+            fixture.ring.verify(&another_secret_for(id), peer).await.unwrap_err();
+        }
+        assert!(fixture.ring.argon2_runs() <= 11, "{}", fixture.ring.argon2_runs());
+        fixture.ring.verify(&token, Some("192.0.2.2".parse().unwrap())).await.unwrap();
+        let runs = fixture.ring.argon2_runs();
+        assert_eq!(fixture.ring.verify(&another_secret_for(id), None).await.unwrap_err(), Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), runs, "the prefilter is back");
+
+        fixture.restart_with(Secret::new([8; 32]), None).await;
+        assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), 0, "and was stored");
+        fixture.ring.verify(&token, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_bootstrap_key_serves_until_an_administrator_exists() {
+        let mut fixture = Fixture::new().await;
+        let key = "a-long-bootstrap-key";
+        let bootstrap = |even_with_administrator| {
+            Some(Bootstrap { key: Secret::new(key.to_owned()), even_with_administrator })
+        };
+        fixture.restart_with(pepper(), bootstrap(false)).await;
+        let caller = fixture.ring.verify(key, None).await.unwrap().caller;
+        assert!(caller.may(Scope::Admin) && caller.key_id.is_none());
+        assert_eq!(caller.label(), "bootstrap");
+        assert_eq!(fixture.refusal("a-long-bootstrap-kez").await, Refusal::Malformed);
+        fixture.ring.ensure_user("operator", Role::Operator).await.unwrap();
+        fixture.ring.verify(key, None).await.unwrap();
+        fixture.ring.ensure_user("chief", Role::GlobalAdmin).await.unwrap();
+        let refusal = fixture.refusal(key).await;
+        assert!(refusal == Refusal::BootstrapRetired && refusal.is_secret_right());
+        assert!(refusal.to_string().contains("ALLOW_BOOTSTRAP_KEY=true"));
+        fixture.restart_with(pepper(), bootstrap(true)).await;
+        fixture.ring.verify(key, None).await.unwrap();
+
+        let short = Bootstrap { key: Secret::new("x".repeat(19)), even_with_administrator: false };
+        let error = KeyRing::load(fixture.db.clone(), pepper(), fixture.clock.clone(), Some(short))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, AuthError::Invalid { field: "API_KEY", .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn use_is_counted_and_written_in_one_go() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        for _ in 0..3 {
+            fixture.ring.verify(&token, Some("192.0.2.1".parse().unwrap())).await.unwrap();
+        }
+        fixture.ring.flush_usage().await.unwrap();
+        fixture.ring.flush_usage().await.unwrap();
+        fixture.pass(60).await;
+        fixture.ring.verify(&token, Some("192.0.2.2".parse().unwrap())).await.unwrap();
+        fixture.ring.flush_usage().await.unwrap();
+        let before = fixture.ring.get(&id).unwrap().record;
+        fixture.restart().await;
+        let record = fixture.ring.get(&id).unwrap().record;
+        assert_eq!(record, before);
+        assert_eq!((record.use_count, record.last_used_at), (4, Some(fixture.clock.now())));
+        assert_eq!(record.last_used_ip, Some("192.0.2.2".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_failures_is_slowed_but_keeps_no_good_key_out() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        let peer = Some("192.0.2.9".parse().unwrap());
+        let wrong = another_secret_for(id);
+        let mut refusals = Vec::new();
+        for _ in 0..80 {
+            refusals.push(fixture.ring.verify(&wrong, peer).await.unwrap_err());
+        }
+        assert!(refusals[..60].iter().all(|refusal| *refusal == Refusal::BadSecret));
+        assert!(matches!(refusals[79], Refusal::Flood { retry_after_s: 1..=2 }), "{:?}", refusals[79]);
+        fixture.ring.verify(&token, peer).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_prints_a_secret() {
+        let fixture = Fixture::new().await;
+        let (token, record) = fixture.ring.create(named("a"), &CLI).await.unwrap();
+        let text = token.text().reveal();
+        let verified = fixture.ring.verify(text, None).await.unwrap();
+        let bootstrap = Bootstrap { key: Secret::new(text.clone()), even_with_administrator: true };
+        let found = fixture.ring.find(record.id).unwrap();
+        let rotated = fixture.ring.rotate(&record.id, Duration::from_secs(60), &CLI).await.unwrap();
+        let stored = fixture.db.keys().await.unwrap();
+        let printed = format!(
+            "{token:?} {record:?} {verified:?} {:?} {:?} {bootstrap:?} {:?} {rotated:?} {stored:?} {:?}",
+            verified.caller.actor(),
+            fixture.ring,
+            fixture.ring.list(),
+            found.entry,
+        );
+        for secret in [&text[22..], &rotated.token.text().reveal()[22..], "$argon2id"] {
+            assert!(!printed.contains(&secret[..9]), "{printed}");
+        }
+        assert_eq!(record.status, Status::Active);
+        assert_eq!(record.kind, Kind::Production);
     }
 }

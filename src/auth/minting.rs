@@ -146,7 +146,14 @@ pub(super) fn new_account(
     now: Timestamp,
 ) -> Result<AccountRecord, AuthError> {
     let name = line(field, name, ACCOUNT_NAME_LEN)?;
-    Ok(AccountRecord { id: AccountId::new(), kind, name, role, status: AccountStatus::Active, created_at: now })
+    Ok(AccountRecord {
+        id: AccountId::new(),
+        kind,
+        name,
+        role,
+        status: AccountStatus::Active,
+        created_at: now,
+    })
 }
 
 fn line(field: &'static str, text: &str, longest: usize) -> Result<String, AuthError> {
@@ -167,9 +174,10 @@ fn note(note: Option<&str>) -> Result<Option<String>, AuthError> {
 
 fn check_kind(new: &NewKey, by: &Actor) -> Result<(), AuthError> {
     match (new.kind, by) {
-        (Kind::Account, _) => {
-            Err(AuthError::invalid("kind", "the account key is not made here; allowed: production, development"))
-        }
+        (Kind::Account, _) => Err(AuthError::invalid(
+            "kind",
+            "the account key is not made here; allowed: production, development",
+        )),
         (Kind::Admin, Actor::Caller(_)) => Err(AuthError::invalid(
             "kind",
             "admin keys are made on the appliance itself, by 'pagewire keys create --kind admin'; \
@@ -192,7 +200,10 @@ fn owner(
         return Ok(Owner::Known(own.clone()));
     }
     if !by.administrates() {
-        return Err(AuthError::invalid("owner", format!("this key makes keys for its own owner, '{}', only", own.name)));
+        return Err(AuthError::invalid(
+            "owner",
+            format!("this key makes keys for its own owner, '{}', only", own.name),
+        ));
     }
     let owner = match found {
         None => Owner::New(new_account("owner", AccountKind::Service, name, Role::Operator, now)?),
@@ -200,12 +211,18 @@ fn owner(
             return Err(AuthError::invalid("owner", format!("'{}' is disabled", account.name)));
         }
         Some(account) if account.role > by.role() => {
-            return Err(AuthError::invalid("owner", format!("'{}' ranks higher than who makes the key", account.name)));
+            return Err(AuthError::invalid(
+                "owner",
+                format!("'{}' ranks higher than who makes the key", account.name),
+            ));
         }
         Some(account) => Owner::Known(account),
     };
     if new.kind == Kind::Admin && !owner.record().role.is_administrator() {
-        return Err(AuthError::invalid("owner", "an admin key belongs to an administrator; leave 'owner' out"));
+        return Err(AuthError::invalid(
+            "owner",
+            "an admin key belongs to an administrator; leave 'owner' out",
+        ));
     }
     Ok(owner)
 }
@@ -217,7 +234,10 @@ fn scopes(new: &NewKey, by: &Actor) -> Result<ScopeSet, AuthError> {
     };
     let scopes = match (new.scopes, new.kind) {
         (Some(scopes), Kind::Admin) if scopes != ScopeSet::ALL => {
-            return Err(AuthError::invalid("scopes", "an admin key has all scopes; leave them out, or choose another kind"));
+            return Err(AuthError::invalid(
+                "scopes",
+                "an admin key has all scopes; leave them out, or choose another kind",
+            ));
         }
         (Some(scopes), _) => scopes,
         (None, Kind::Admin) => ScopeSet::ALL,
@@ -256,7 +276,9 @@ fn set_life(record: &mut KeyRecord, now: Timestamp) -> Result<(), AuthError> {
 
 fn check_bounds(record: &KeyRecord) -> Result<(), AuthError> {
     // Nothing looks at these two yet, and a bound that does not hold must not be promised.
-    for (field, list) in [("from_numbers", &record.resources.from_numbers), ("mailboxes", &record.resources.mailboxes)] {
+    for (field, list) in
+        [("from_numbers", &record.resources.from_numbers), ("mailboxes", &record.resources.mailboxes)]
+    {
         if !list.is_empty() {
             return Err(AuthError::invalid(
                 "resources",
@@ -264,7 +286,8 @@ fn check_bounds(record: &KeyRecord) -> Result<(), AuthError> {
             ));
         }
     }
-    let is_bounded = record.resources.is_bounded() || !record.ip_allow.is_empty() || record.expires_at.is_some();
+    let is_bounded =
+        record.resources.is_bounded() || !record.ip_allow.is_empty() || record.expires_at.is_some();
     if record.kind == Kind::Restricted && !is_bounded {
         return Err(AuthError::invalid(
             "kind",

@@ -204,7 +204,8 @@ mod tests {
         let one: IpAddr = "2001:db8::1".parse().unwrap();
         let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
         let other: IpAddr = "192.0.2.7".parse().unwrap();
-        let waits: Vec<_> = (0..70).map(|n| failures.count(Some(if n % 2 == 0 { one } else { neighbour }))).collect();
+        let waits: Vec<_> =
+            (0..70).map(|n| failures.count(Some(if n % 2 == 0 { one } else { neighbour }))).collect();
         assert!(waits[..60].iter().all(Option::is_none));
         assert!(waits[65..].iter().all(|wait| matches!(wait, Some(1..=2))), "{waits:?}");
         assert_eq!(failures.count(Some(other)), None);

@@ -11,8 +11,9 @@ impl Db {
     /// All accounts, in order of creation.
     pub async fn accounts(&self) -> Result<Vec<AccountRecord>, DbError> {
         self.list(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT id, kind, name, role, status, created_at FROM accounts ORDER BY id")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT id, kind, name, role, status, created_at FROM accounts ORDER BY id",
+            )?;
             let mut rows = statement.query([])?;
             let mut accounts = Vec::new();
             while let Some(row) = rows.next()? {

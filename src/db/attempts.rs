@@ -20,8 +20,9 @@ impl Db {
     /// All dials of a job, in order, with the pages each got confirmed.
     pub async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>, DbError> {
         self.list(move |connection| {
-            let mut statement = connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 ORDER BY number"))?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 ORDER BY number"
+            ))?;
             let mut rows = statement.query([job.to_string()])?;
             let mut attempts = Vec::new();
             while let Some(row) = rows.next()? {
@@ -57,7 +58,8 @@ pub(super) fn of_number(
 ) -> Result<Option<Attempt>, DbError> {
     let mut statement = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 AND number = ?2"))?;
-    let attempt = statement.query_row(params![job.to_string(), number], |row| Ok(read(row))).optional()?.transpose()?;
+    let attempt =
+        statement.query_row(params![job.to_string(), number], |row| Ok(read(row))).optional()?.transpose()?;
     attempt.map(|attempt| with_pages(connection, attempt)).transpose()
 }
 

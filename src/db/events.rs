@@ -23,8 +23,9 @@ impl Db {
     /// At most `limit` events after place `after`, in order; 0 is the beginning.
     pub async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<LoggedEvent>, DbError> {
         self.list(move |connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT seq, at, type, subject, data FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, at, type, subject, data FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
             let mut rows = statement.query(params![after, limit])?;
             let mut events = Vec::new();
             while let Some(row) = rows.next()? {

@@ -77,7 +77,11 @@ impl Db {
     }
 }
 
-fn by(connection: &rusqlite::Connection, column: &'static str, value: &str) -> Result<Option<ReceivedFax>, DbError> {
+fn by(
+    connection: &rusqlite::Connection,
+    column: &'static str,
+    value: &str,
+) -> Result<Option<ReceivedFax>, DbError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM inbound WHERE {column} = ?1"))?;
     statement.query_row([value], |row| Ok(read(row))).optional()?.transpose()
@@ -92,10 +96,7 @@ fn read(row: &Row<'_>) -> Result<ReceivedFax, DbError> {
         to: row.get(3)?,
         remote_station_id: row.get(4)?,
         route: row.get(5)?,
-        attempt: row
-            .get::<_, Option<String>>(6)?
-            .map(|id| parse(&id, "inbound.attempt_id"))
-            .transpose()?,
+        attempt: row.get::<_, Option<String>>(6)?.map(|id| parse(&id, "inbound.attempt_id")).transpose()?,
         pages: row.get(7)?,
         size_bytes: row.get::<_, i64>(8)?.unsigned_abs(),
         document: parse(&text(9)?, "inbound.document_id")?,

@@ -25,7 +25,8 @@ impl Db {
     /// All keys, revoked ones too, with their secrets' hashes.
     pub async fn keys(&self) -> Result<Vec<StoredKey>, DbError> {
         self.list(|connection| {
-            let mut statement = connection.prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM api_keys ORDER BY id"))?;
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM api_keys ORDER BY id"))?;
             let mut rows = statement.query([])?;
             let mut keys = Vec::new();
             while let Some(row) = rows.next()? {
@@ -68,12 +69,16 @@ impl Db {
     ) -> Result<(), DbError> {
         self.write(move |transaction| {
             let moved = transaction
-                .prepare_cached("UPDATE api_keys SET generation = generation + 1 WHERE id = ?1 AND status <> 'revoked'")?
+                .prepare_cached(
+                    "UPDATE api_keys SET generation = generation + 1 WHERE id = ?1 AND status <> 'revoked'",
+                )?
                 .execute([id.to_string()])?;
             if moved != 1 {
                 return Err(DbError::Conflict);
             }
-            transaction.prepare_cached("DELETE FROM api_key_slots WHERE key_id = ?1")?.execute([id.to_string()])?;
+            transaction
+                .prepare_cached("DELETE FROM api_key_slots WHERE key_id = ?1")?
+                .execute([id.to_string()])?;
             put_slot(transaction, id, "current", &current)?;
             previous.iter().try_for_each(|secret| put_slot(transaction, id, "previous", secret))
         })
@@ -127,7 +132,12 @@ impl Db {
     }
 
     /// Stores the prefilter of the secret with this hash, after it proved right.
-    pub async fn store_prefilter(&self, id: KeyId, phc: Secret<String>, prefilter: [u8; 4]) -> Result<(), DbError> {
+    pub async fn store_prefilter(
+        &self,
+        id: KeyId,
+        phc: Secret<String>,
+        prefilter: [u8; 4],
+    ) -> Result<(), DbError> {
         self.write(move |transaction| {
             transaction
                 .prepare_cached("UPDATE api_key_slots SET prefilter = ?3 WHERE key_id = ?1 AND phc = ?2")?
@@ -167,7 +177,12 @@ fn insert_key(transaction: &Transaction<'_>, record: &KeyRecord) -> Result<(), D
     if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
 }
 
-fn put_slot(transaction: &Transaction<'_>, id: KeyId, slot: &str, secret: &SlotRecord) -> Result<(), DbError> {
+fn put_slot(
+    transaction: &Transaction<'_>,
+    id: KeyId,
+    slot: &str,
+    secret: &SlotRecord,
+) -> Result<(), DbError> {
     transaction
         .prepare_cached(
             "INSERT INTO api_key_slots(key_id, slot, phc, prefilter, created_at, valid_until, last_used_at) \

@@ -91,7 +91,9 @@ impl State {
     /// How Faxbot's clients see it.
     pub fn public_status(self) -> PublicStatus {
         match self {
-            Self::Held | Self::Scheduled | Self::Preparing | Self::Queued | Self::Waiting => PublicStatus::Queued,
+            Self::Held | Self::Scheduled | Self::Preparing | Self::Queued | Self::Waiting => {
+                PublicStatus::Queued
+            }
             Self::Dialing | Self::Sending => PublicStatus::InProgress,
             Self::Delivered => PublicStatus::Success,
             Self::Partial | Self::Failed | Self::Cancelled | Self::Expired => PublicStatus::Failed,
@@ -209,7 +211,10 @@ impl FromStr for Priority {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        [Self::High, Self::Normal, Self::Bulk].into_iter().find(|word| word.as_str() == text).ok_or(UnknownWord)
+        [Self::High, Self::Normal, Self::Bulk]
+            .into_iter()
+            .find(|word| word.as_str() == text)
+            .ok_or(UnknownWord)
     }
 }
 
@@ -284,8 +289,10 @@ mod tests {
 
     #[test]
     fn every_state_has_one_public_status() {
-        let words: Vec<_> =
-            PublicStatus::ALL.iter().flat_map(|status| status.states().map(move |state| (status, state))).collect();
+        let words: Vec<_> = PublicStatus::ALL
+            .iter()
+            .flat_map(|status| status.states().map(move |state| (status, state)))
+            .collect();
         assert_eq!(words.len(), State::ALL.len());
         for state in State::ALL {
             assert_eq!(state.as_str().parse(), Ok(state));

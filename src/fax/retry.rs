@@ -105,9 +105,8 @@ pub fn decide(
     if !class.is_retryable() || too_many_people {
         return Next::Final(unfinished(State::Failed), class);
     }
-    let at_a_limit = counters.dials >= MAX_DIALS
-        || counters.tries >= MAX_TRIES
-        || counters.fruitless >= MAX_FRUITLESS;
+    let at_a_limit =
+        counters.dials >= MAX_DIALS || counters.tries >= MAX_TRIES || counters.fruitless >= MAX_FRUITLESS;
     if at_a_limit && !class.is_free() {
         return Next::Final(unfinished(State::Failed), Class::Limit);
     }
@@ -128,11 +127,8 @@ fn interval(counters: &Counters, class: Class, seed: u64) -> SignedDuration {
         class if class.is_try() => (AFTER_TRY, false),
         _ => (NO_ANSWER, true),
     };
-    let factor = if is_jittered {
-        1.0 + StdRng::seed_from_u64(seed).random_range(-JITTER..=JITTER)
-    } else {
-        1.0
-    };
+    let factor =
+        if is_jittered { 1.0 + StdRng::seed_from_u64(seed).random_range(-JITTER..=JITTER) } else { 1.0 };
     SignedDuration::try_from(base.mul_f64(factor)).unwrap_or(SignedDuration::MAX)
 }
 
@@ -180,7 +176,10 @@ mod tests {
             let base = f64::from(minutes) * 60.0;
             assert!((*wait as f64 - base).abs() <= base * JITTER + 1.0, "{wait} s for {minutes} min");
         }
-        assert!(waits.iter().zip(minutes).any(|(wait, minutes)| *wait != i64::from(minutes) * 60), "no jitter");
+        assert!(
+            waits.iter().zip(minutes).any(|(wait, minutes)| *wait != i64::from(minutes) * 60),
+            "no jitter"
+        );
     }
 
     #[test]

@@ -51,12 +51,14 @@ fn what_happened(fault: &Fault) -> String {
         Class::TrunkAuth => "Our trunk refused our login or limit.".into(),
         Class::NoLine => "All lines are in use.".into(),
         Class::TrainingFailed => "The two machines could not agree on a speed.".into(),
-        Class::Incompatible => {
-            page(&|n| format!("The other machine cannot take page {n}."), "The other machine cannot take this page.")
-        }
-        Class::PageNotConfirmed => {
-            page(&|n| format!("Page {n} was sent but never confirmed."), "A page was sent but never confirmed.")
-        }
+        Class::Incompatible => page(
+            &|n| format!("The other machine cannot take page {n}."),
+            "The other machine cannot take this page.",
+        ),
+        Class::PageNotConfirmed => page(
+            &|n| format!("Page {n} was sent but never confirmed."),
+            "A page was sent but never confirmed.",
+        ),
         Class::EcmFailed => "Too much line noise.".into(),
         Class::RemoteHungUp => page(
             &|n| format!("The other machine hung up during page {n}."),
@@ -103,12 +105,16 @@ fn advice(end: Class) -> &'static str {
         | Class::Limit => "It is not tried again; ask the recipient about their machine, then send it again.",
         Class::Incompatible => "It is not tried again; send it in standard resolution on a usual paper size.",
         Class::Network | Class::NoLine | Class::Interrupted => "It is not tried again; send it again later.",
-        Class::TrunkAuth | Class::Provider => "It is not tried again; an administrator has to see to the account.",
+        Class::TrunkAuth | Class::Provider => {
+            "It is not tried again; an administrator has to see to the account."
+        }
         Class::Document => "No call was placed; send another document.",
         Class::TooBig => "No call was placed; send it in parts.",
         Class::Deadline => "It is not tried again; send it again with a later deadline.",
         Class::Cancelled => "It is not tried again.",
-        Class::UnknownOutcome => "It is not sent twice by itself; ask the recipient, and send it again if it is missing.",
+        Class::UnknownOutcome => {
+            "It is not sent twice by itself; ask the recipient, and send it again if it is missing."
+        }
     }
 }
 
@@ -131,11 +137,18 @@ mod tests {
         for class in Class::ALL {
             let happened = what_happened(&Fault::of(class));
             assert!(seen.insert(happened.clone()), "said of two classes: {happened}");
-            for next in [Next::RetryAt(at()), Next::Final(State::Failed, class), Next::Final(State::Failed, Class::Limit)] {
+            for next in [
+                Next::RetryAt(at()),
+                Next::Final(State::Failed, class),
+                Next::Final(State::Failed, Class::Limit),
+            ] {
                 let human = fault(&Fault::of(class).on_page(2), next);
                 let sound = human.ends_with('.') && !human.contains("..") && !human.contains('_');
                 assert!(sound && human.chars().next().is_some_and(char::is_uppercase), "{class}: {human}");
-                assert!(human.matches(". ").count() + human.matches(": ").count() > 0, "{class} lacks what comes next: {human}");
+                assert!(
+                    human.matches(". ").count() + human.matches(": ").count() > 0,
+                    "{class} lacks what comes next: {human}"
+                );
             }
         }
     }
@@ -145,7 +158,11 @@ mod tests {
         let retry = Next::RetryAt(at());
         let cases = [
             (Fault::sip(486), retry, "The line was busy. Trying again at 14:05 UTC."),
-            (Fault::t30(49).on_page(2), retry, "The other machine hung up during page 2. Trying again at 14:05 UTC."),
+            (
+                Fault::t30(49).on_page(2),
+                retry,
+                "The other machine hung up during page 2. Trying again at 14:05 UTC.",
+            ),
             (
                 Fault::of(Class::Interrupted),
                 retry,

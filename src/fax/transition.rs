@@ -229,7 +229,9 @@ impl Stage {
     /// way (which is let finish), the job is held, or it has ended.
     pub fn expire(self, now: Timestamp) -> Option<Moved> {
         let job = match self {
-            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => job,
+            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => {
+                job
+            }
             Self::Calling(_) | Self::Final(_) => return None,
         };
         if job.state == State::Held || job.deadline_at > now {
@@ -343,7 +345,14 @@ impl Calling {
 
     /// The call is over. `last` holds what it had not reported yet; `seed` makes the jitter of the
     /// next interval. Answers the job and the outcome of the attempt itself.
-    pub fn ended(self, first_page: u32, last: &Progress, end: CallEnd, now: Timestamp, seed: u64) -> (Moved, Outcome) {
+    pub fn ended(
+        self,
+        first_page: u32,
+        last: &Progress,
+        end: CallEnd,
+        now: Timestamp,
+        seed: u64,
+    ) -> (Moved, Outcome) {
         let Self(mut job) = self;
         count_confirmed(&mut job, &last.pages);
         let pages = job.pages.unwrap_or_default();
@@ -408,7 +417,9 @@ fn lease(now: Timestamp) -> Timestamp {
 fn count_confirmed(job: &mut Job, pages: &[PageConfirmation]) -> u32 {
     let before = job.confirmed_pages;
     for confirmation in pages {
-        if confirmation.page == job.confirmed_pages + 1 && job.pages.is_none_or(|total| confirmation.page <= total) {
+        if confirmation.page == job.confirmed_pages + 1
+            && job.pages.is_none_or(|total| confirmation.page <= total)
+        {
             job.confirmed_pages += 1;
         }
     }
@@ -523,7 +534,11 @@ mod tests {
         assert_eq!(job.outcome.unwrap().human, "Cancelled by the sender. It is not tried again.");
 
         let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
-        assert_eq!(end(job, &confirm([1]), CallEnd::Delivered).0.state, State::Delivered, "too late is told as it is");
+        assert_eq!(
+            end(job, &confirm([1]), CallEnd::Delivered).0.state,
+            State::Delivered,
+            "too late is told as it is"
+        );
         let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
         let lost = CallEnd::Failed(Fault::of(Class::UnknownOutcome).on_page(1));
         assert_eq!(end(job, &confirm([]), lost).0.outcome.unwrap().class, Class::UnknownOutcome);
@@ -556,7 +571,8 @@ mod tests {
 
     #[test]
     fn an_interrupted_call_is_queued_again_and_charged_nothing() {
-        let (job, outcome) = end(calling(1), &Progress::default(), CallEnd::Failed(Fault::of(Class::Interrupted)));
+        let (job, outcome) =
+            end(calling(1), &Progress::default(), CallEnd::Failed(Fault::of(Class::Interrupted)));
         assert_eq!((job.state, job.counters.dials, job.attempts), (State::Queued, 0, 1));
         assert_eq!(outcome.next_try_at, Some(now()));
     }

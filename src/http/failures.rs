@@ -1,7 +1,7 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NAME_REQUIRED, NO_SCOPE, NOT_FOUND,
+    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND,
     UNSUPPORTED_TYPE,
 };
 use crate::auth::AuthError;
@@ -71,10 +71,7 @@ impl From<InboxError> for ApiError {
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match &error {
-            AuthError::Invalid { field: "name", message } if message.contains("missing") => {
-                Self::new(&NAME_REQUIRED, message.clone())
-            }
-            AuthError::Invalid { field, message } => Self::field(field, "invalid", message.clone()),
+            AuthError::Invalid { field, .. } => Self::field(field, "invalid", format!("{error}.")),
             AuthError::NotFound => Self::new(&KEY_NOT_FOUND, "No API key with this id."),
             AuthError::State(standing) => Self::new(&KEY_CONFLICT, format!("The API key is {standing}.")),
             AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),

@@ -98,7 +98,9 @@ impl Inner {
         };
         match self.pages(document).await {
             Ok(mut pages) => Ok(pages.split_off((job.confirmed_pages as usize).min(pages.len()))),
-            Err(QueueError::Damaged(_) | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..))) => {
+            Err(
+                QueueError::Damaged(_) | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..)),
+            ) => {
                 log::error!("job {}: its stored pages are damaged", job.id);
                 Err(unreadable("the stored pages are damaged"))
             }

@@ -112,7 +112,11 @@ impl Inner {
         self.do_chores(chores, now).await?;
         // What was due is done or attended to by a task that will call again.
         let later = self.db.agenda()?.earliest_after(now);
-        Ok([later, Some(chores.next_beat), Some(chores.next_sweep)].into_iter().flatten().min().unwrap_or(now))
+        Ok([later, Some(chores.next_beat), Some(chores.next_sweep)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now))
     }
 
     async fn wake_due(&self, now: Timestamp) -> Result<(), QueueError> {

@@ -67,7 +67,9 @@ impl InFlight {
         let reservation = Reservation { in_flight: self.clone(), name, request };
         Ok(match db.kept_answer(&reservation.request, now)? {
             None => Begun::Fresh(reservation),
-            Some(Kept { request_hash, .. }) if request_hash != reservation.request.request_hash => Begun::Mismatch,
+            Some(Kept { request_hash, .. }) if request_hash != reservation.request.request_hash => {
+                Begun::Mismatch
+            }
             Some(Kept { status, body, .. }) => Begun::Repeated { status, body },
         })
     }
@@ -83,5 +85,33 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.in_flight.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_held_until_its_request_is_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("t.db")).unwrap();
+        let in_flight = InFlight::default();
+        let named = |key_id: &str, name: &str| Idempotency {
+            key_id: key_id.into(),
+            path: "/fax".into(),
+            name: name.into(),
+            request_hash: [1; 32],
+        };
+        let begin = |request| in_flight.begin(&db, request, Timestamp::UNIX_EPOCH).unwrap();
+        let Begun::Fresh(held) = begin(named("a", "1")) else { panic!("nobody asked before") };
+        assert!(matches!(begin(named("a", "1")), Begun::InFlight));
+        assert!(matches!(begin(named("a", "2")), Begun::Fresh(_)), "another name");
+        assert!(matches!(begin(named("b", "1")), Begun::Fresh(_)), "another key");
+        drop(held);
+        assert!(
+            matches!(begin(named("a", "1")), Begun::Fresh(_)),
+            "nothing was answered, so it may try again"
+        );
     }
 }

@@ -85,7 +85,11 @@ impl Inner {
         });
     }
 
-    fn spawn_preparation(self: &Arc<Self>, id: JobId, preparation: impl Future<Output = ()> + Send + 'static) {
+    fn spawn_preparation(
+        self: &Arc<Self>,
+        id: JobId,
+        preparation: impl Future<Output = ()> + Send + 'static,
+    ) {
         let (inner, work) = (self.clone(), self.clock.work());
         // The lock is held until the handle is in its place, so that the task cannot be over before.
         let mut preparing = lock(&self.preparing);
@@ -126,7 +130,8 @@ impl Inner {
         let document = self.spool.put(tiff::write(pages)).await?;
         let (count, now) = (pages.len() as u32, self.clock.now());
         let stored = self.move_preparing(job.id, move |job| job.prepared(document, count, now)).await;
-        if stored.is_err() && !matches!(self.db.job(job.id), Ok(Some(job)) if job.document == Some(document)) {
+        if stored.is_err() && !matches!(self.db.job(job.id), Ok(Some(job)) if job.document == Some(document))
+        {
             self.delete_documents(&[document]).await;
         }
         stored

@@ -33,8 +33,12 @@ fn verdict(job: &Job, attempt: &Attempt, settled: Settled, now: Timestamp) -> Ve
     match settled {
         Settled::Delivered => {
             let pages = attempt.first_page..=job.pages.unwrap_or_default();
-            let confirmed = pages.map(|page| PageConfirmation { page, confirmed_at: now, bytes: 0, duration_ms: 0 });
-            Verdict { last: Progress { pages: confirmed.collect(), ..Progress::default() }, end: CallEnd::Delivered }
+            let confirmed =
+                pages.map(|page| PageConfirmation { page, confirmed_at: now, bytes: 0, duration_ms: 0 });
+            Verdict {
+                last: Progress { pages: confirmed.collect(), ..Progress::default() },
+                end: CallEnd::Delivered,
+            }
         }
         Settled::NotDelivered => Verdict { last: Progress::default(), end: interrupted },
         Settled::Unknown if attempt.first_data_at.is_none() => {
@@ -55,7 +59,11 @@ impl Inner {
         let down = self.db.resume_after_downtime(now).await?;
         let lost = self.db.lost_calls(Timestamp::MAX)?;
         if !lost.is_empty() {
-            log::info!("{} calls were under way when the appliance stopped, {} s ago", lost.len(), down.as_secs());
+            log::info!(
+                "{} calls were under way when the appliance stopped, {} s ago",
+                lost.len(),
+                down.as_secs()
+            );
         }
         for call in lost {
             self.close_lost(call, now).await?;
@@ -88,6 +96,69 @@ impl Inner {
                 Ok(())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fax::job::Priority;
+    use crate::fax::transition::{Acceptance, Content, Stage, accept};
+    use crate::id::{AccountId, DocumentId};
+
+    fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    /// A call of three pages, the first of them confirmed by an earlier call.
+    fn lost_call(first_data_at: Option<Timestamp>) -> (Job, Attempt) {
+        let accepted = accept(
+            Acceptance {
+                owner: AccountId::new(),
+                key_id: None,
+                to_raw: "+15551234567".into(),
+                to: "+15551234567".parse().unwrap(),
+                route: "loopback".into(),
+                priority: Priority::Normal,
+                resolution: "fine".into(),
+                quality: "text".into(),
+                content: Content::Ready(DocumentId::new(), 3),
+                source_sha256: String::new(),
+                tag: None,
+                schedule_at: None,
+                deadline_at: None,
+            },
+            now(),
+        );
+        let job = Job { confirmed_pages: 1, ..accepted.into_job() };
+        match Stage::of(job) {
+            Stage::Queued(queued) => {
+                let (moved, attempt) = queued.dial(now());
+                (moved.into_job(), Attempt { first_data_at, ..attempt })
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_route_knows_best_and_a_doubt_is_said() {
+        let cases = [
+            (None, Settled::Unknown, Some(Class::Interrupted), None, vec![]),
+            (Some(now()), Settled::Unknown, Some(Class::UnknownOutcome), Some(2), vec![]),
+            (Some(now()), Settled::NotDelivered, Some(Class::Interrupted), None, vec![]),
+            (None, Settled::Delivered, None, None, vec![2, 3]),
+        ];
+        for (first_data_at, settled, class, page, confirmed) in cases {
+            let (job, attempt) = lost_call(first_data_at);
+            let Verdict { last, end } = verdict(&job, &attempt, settled, now());
+            let fault = match &end {
+                CallEnd::Delivered => None,
+                CallEnd::Failed(fault) => Some(fault),
+            };
+            assert_eq!(fault.map(|fault| fault.class), class, "{settled:?}");
+            assert_eq!(fault.and_then(|fault| fault.detail.page), page, "{settled:?}");
+            assert_eq!(last.pages.iter().map(|page| page.page).collect::<Vec<_>>(), confirmed, "{settled:?}");
         }
     }
 }

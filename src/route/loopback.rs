@@ -34,7 +34,8 @@ impl Loopback {
             return why.into();
         }
         let started = call.clock.now();
-        let confirmed: Vec<_> = call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
+        let confirmed: Vec<_> =
+            call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
         call.reporter.answered(Some(&call.station_id));
         call.reporter.carriage(Carriage { transport: Some(NAME.into()), ..Carriage::default() });
         for (page, _) in &confirmed {
@@ -51,14 +52,24 @@ impl Loopback {
         };
         if let Err(error) = self.inbox.receive(arrival).await {
             log::warn!("attempt {}: the inbox did not take the fax: {error}", call.attempt);
-            let detail = Detail { provider: Some("the inbox cannot store faxes".into()), ..Detail::default() };
-            return CallEnd::Failed(Fault { code: "inbox_unavailable".into(), detail, ..Fault::of(Class::Provider) });
+            let detail =
+                Detail { provider: Some("the inbox cannot store faxes".into()), ..Detail::default() };
+            return CallEnd::Failed(Fault {
+                code: "inbox_unavailable".into(),
+                detail,
+                ..Fault::of(Class::Provider)
+            });
         }
         call.reporter.trace(Direction::Received, "MCF", Some("stored in the inbox"));
         let now = call.clock.now();
         let duration_ms = u64::try_from(now.duration_since(started).as_millis()).unwrap_or(0);
         for (page, bytes) in confirmed {
-            call.reporter.confirmed_with_end(PageConfirmation { page, confirmed_at: now, bytes, duration_ms });
+            call.reporter.confirmed_with_end(PageConfirmation {
+                page,
+                confirmed_at: now,
+                bytes,
+                duration_ms,
+            });
         }
         CallEnd::Delivered
     }

@@ -70,7 +70,8 @@ impl Route for Simulator {
 
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
         let random = StdRng::seed_from_u64(attempt::seed(call.attempt));
-        let mut line = Line { script: Script::of(&call), call, work, random };
+        let script = Script::of(&call.to, call.attempt_number, call.last_page());
+        let mut line = Line { script, call, work, random };
         Box::pin(async move {
             match line.run().await {
                 Ok(()) => CallEnd::Delivered,
@@ -111,16 +112,16 @@ enum Script {
 }
 
 impl Script {
-    fn of(call: &Call) -> Self {
-        let is_first_call = call.attempt_number == 1;
-        match script_digit(&call.to) {
+    fn of(to: &FaxNumber, attempt_number: u32, last_page: u32) -> Self {
+        let is_first_call = attempt_number == 1;
+        match script_digit(to) {
             Some(1) if is_first_call => Self::Busy,
             Some(2) => Self::NoAnswer,
             Some(3) => Self::Person,
             Some(4) => Self::NumberBad,
-            Some(5) if is_first_call => Self::HangUpDuring(call.last_page().min(2)),
+            Some(5) if is_first_call => Self::HangUpDuring(last_page.min(2)),
             Some(6) => Self::NeverTrain,
-            Some(7) => Self::NeverConfirm(call.last_page()),
+            Some(7) => Self::NeverConfirm(last_page),
             Some(8) => Self::DeliverSlowly,
             Some(9) => Self::Outage,
             _ => Self::Deliver,
@@ -160,7 +161,8 @@ impl Line<'_> {
         self.dial().await?;
         self.handshake().await?;
         self.call.reporter.first_data().await?;
-        let sizes: Vec<_> = self.call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
+        let sizes: Vec<_> =
+            self.call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
         for (page, bytes) in sizes {
             self.page(page, bytes).await?;
         }
@@ -273,5 +275,40 @@ impl Line<'_> {
 
     fn noted(&self, direction: Direction, frame: &str, note: &str) {
         self.call.reporter.trace(direction, frame, Some(note));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(to: &str, attempt_number: u32, pages: u32) -> Script {
+        Script::of(&to.parse().unwrap(), attempt_number, pages)
+    }
+
+    #[test]
+    fn the_last_digit_writes_the_script() {
+        let cases = [
+            ("+15005550000", 1, 3, Script::Deliver),
+            ("+15005550001", 1, 3, Script::Busy),
+            ("+15005550001", 2, 3, Script::Deliver),
+            ("+15005550002", 9, 3, Script::NoAnswer),
+            ("+15005550003", 2, 3, Script::Person),
+            ("+15005550004", 1, 3, Script::NumberBad),
+            ("+15005550005", 1, 3, Script::HangUpDuring(2)),
+            ("+15005550005", 1, 1, Script::HangUpDuring(1)),
+            ("+15005550005", 2, 3, Script::Deliver),
+            ("+15005550006", 3, 3, Script::NeverTrain),
+            ("+15005550007", 2, 3, Script::NeverConfirm(3)),
+            ("+15005550008", 1, 3, Script::DeliverSlowly),
+            ("+15005550009", 1, 3, Script::Outage),
+            ("+15005550010", 1, 3, Script::Deliver),
+            ("+150055500001", 1, 3, Script::Deliver),
+        ];
+        for (to, attempt_number, pages, expected) in cases {
+            assert_eq!(script(to, attempt_number, pages), expected, "{to}, call {attempt_number}");
+        }
+        assert!(is_scripted(&"+15005550009".parse().unwrap()));
+        assert!(!is_scripted(&"+15005550010".parse().unwrap()));
     }
 }

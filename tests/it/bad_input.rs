@@ -33,11 +33,11 @@ async fn each_mistake_is_named_and_nothing_stays() {
     assert!(detail(post(&demo, &[to], &[]).await, 422).contains("'file'"));
     let cases: &[(&[u8], u16, &str)] = &[
         (b"", 422, "empty"),
-        (b"PK\x03\x04\x14\x00\x06\x00word/document.xml", 415, "ZIP"),
+        (b"PK\x03\x04\x14\x00\x06\x00word/document.xml", 415, "Word"),
         (b"GIF89a\x01\x00\x01\x00", 415, "GIF"),
         (b"\x7fELF\x02\x01\x01", 415, "program"),
         (b"some\x00binary\x01data", 415, "unknown"),
-        (b"%PDF-1.4\nthis is no document\n%%EOF", 422, "PDF"),
+        (b"%PDF-1.4\nthis is no document\n%%EOF", 422, "damaged"),
         (&document[..document.len() / 2], 422, ""),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR", 422, ""),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", 422, ""),

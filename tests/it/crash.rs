@@ -80,7 +80,7 @@ async fn fifty_kills_lose_and_double_nothing() {
             .map(|client| tokio::spawn(post_until_gone(serve.http.clone(), client, life, promises.clone())))
             .collect();
         // A random moment of a life: what runs then is what this test is about.
-        tokio::time::sleep(Duration::from_micros(random.random_range(1_000..250_000))).await;
+        tokio::time::sleep(Duration::from_micros(random.random_range(1_000..700_000))).await;
         serve.kill();
         for client in clients {
             client.await.unwrap();

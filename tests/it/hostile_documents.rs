@@ -66,8 +66,10 @@ async fn each_ends_in_time_and_nobody_else_notices() {
             202 => {
                 let id = answer.json()["id"].as_str().unwrap().to_owned();
                 let fax = demo.http.finished(&demo.api_key, &id).await;
-                assert_eq!(fax["outcome"]["class"], "document", "{name}: {fax}");
-                fax["error"].as_str().unwrap().to_owned()
+                // Some are harmless once their loops are cut: then they are faxes like others.
+                let class = fax["outcome"]["class"].as_str().unwrap();
+                assert!(matches!(class, "document" | "delivered"), "{name}: {fax}");
+                fax["outcome"]["human"].as_str().unwrap().to_owned()
             }
             other => panic!("{name}: status {other}: {:?}", answer.body),
         };

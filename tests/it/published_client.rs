@@ -32,8 +32,8 @@ refused(lambda: FaxbotClient(url, "wrong").get_status(job["id"]), "401")
 refused(lambda: client.get_status("nosuchfax"), "404")
 refused(lambda: client.send_fax("letters", f"{folder}/x.pdf"), "400", "'to' must be E.164 or digits only")
 refused(lambda: client.send_fax("+15551234567", f"{folder}/large.pdf"), "413", "10 MB", "MAX_FILE_SIZE_MB")
-refused(lambda: client.send_fax("+15551234567", f"{folder}/program.pdf"), "415", "program", "PDF, TXT, TIFF, PNG")
-refused(lambda: client.send_fax("+15551234567", f"{folder}/broken.pdf"), "422", "PDF")
+refused(lambda: client.send_fax("+15551234567", f"{folder}/program.pdf"), "415", "program", "PDF, plain text, TIFF, PNG")
+refused(lambda: client.send_fax("+15551234567", f"{folder}/broken.pdf"), "422", "damaged")
 assert FaxbotClient(url, key).plugins.list_plugins() == []
 print("all promises kept")
 "#;

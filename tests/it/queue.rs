@@ -15,7 +15,9 @@ use pagewire::fax::job::{Job, Priority, State};
 use pagewire::fax::outcome::Class;
 use pagewire::id::{AccountId, JobId};
 use pagewire::inbound::{Arrival, Inbox};
-use pagewire::queue::{CancelError, Content, Idempotency, ListFilter, NewFax, Parts, Position, Queue, Submitted};
+use pagewire::queue::{
+    CancelError, Content, Idempotency, ListFilter, NewFax, Parts, Position, Queue, Submitted,
+};
 use pagewire::seal::{KeyEncryptionKey, Seal};
 use pagewire::spool::Spool;
 
@@ -175,7 +177,13 @@ async fn all_ten_numbers_end_as_scripted() {
     let expected = [
         delivered(vec![Class::Delivered], whole.clone(), 0.0..=0.0),
         delivered(vec![Class::Busy, Class::Delivered], vec![vec![], vec![1, 2, 3]], 162.0..=198.0),
-        limit(Class::NoAnswer, 12, none(12), 270.0..=330.0, "Too many calls or tries. The last time: Nobody answered."),
+        limit(
+            Class::NoAnswer,
+            12,
+            none(12),
+            270.0..=330.0,
+            "Too many calls or tries. The last time: Nobody answered.",
+        ),
         Expected {
             state: State::Failed,
             class: Class::HumanOrVoice,
@@ -532,7 +540,10 @@ async fn after_a_crash_loopback_knows_what_arrived() {
     assert_eq!(site.job(lost).state, State::Queued);
     site.queue.start();
     let (job, attempts) = site.end_of(lost).await;
-    assert_eq!((job.state, classes(&attempts)), (State::Delivered, vec![Class::Interrupted, Class::Delivered]));
+    assert_eq!(
+        (job.state, classes(&attempts)),
+        (State::Delivered, vec![Class::Interrupted, Class::Delivered])
+    );
     assert_eq!(site.inbox.list(100, 0).await.unwrap().len(), 2, "each arrived once");
     site.queue.stop(Duration::ZERO).await;
 }

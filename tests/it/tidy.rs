@@ -134,6 +134,9 @@ fn nothing_is_left_behind() {
         for word in leftovers {
             assert!(!text.contains(word), "{} contains {word}", shown(&path));
         }
+        if path.ends_with("tests.rs") {
+            continue;
+        }
         for line in product_lines(&text) {
             assert!(!line.contains(".unwrap()"), "{}: {line}", shown(&path));
         }

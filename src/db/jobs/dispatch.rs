@@ -91,7 +91,12 @@ impl Db {
 
     /// Takes up to `slots` jobs of a route for a call, best rank first and oldest first. A job
     /// whose number is engaged or has an older fax waiting is marked blocked instead.
-    pub async fn claim_ready(&self, route: String, mut slots: u32, now: Timestamp) -> Result<Vec<Claim>, DbError> {
+    pub async fn claim_ready(
+        &self,
+        route: String,
+        mut slots: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, DbError> {
         self.write(move |transaction| {
             let (mut claims, mut passed_over) = (Vec::new(), 0);
             // Each candidate leaves the question's index, dialling or blocked, so asking again
@@ -261,11 +266,14 @@ mod tests {
     async fn best_rank_first_then_oldest_and_only_this_route() {
         let (_folder, db) = open();
         let mut jobs = Vec::new();
-        for (n, priority) in [Priority::Bulk, Priority::Normal, Priority::High, Priority::Normal].into_iter().enumerate() {
+        for (n, priority) in
+            [Priority::Bulk, Priority::Normal, Priority::High, Priority::Normal].into_iter().enumerate()
+        {
             jobs.push(add(&db, &format!("+155500000{n}"), priority).await.id);
         }
         assert!(db.claim_ready("loopback".into(), 9, now()).await.unwrap().is_empty());
-        let order: Vec<_> = [claim(&db, 3).await, claim(&db, 9).await].concat().iter().map(|c| c.job.id).collect();
+        let order: Vec<_> =
+            [claim(&db, 3).await, claim(&db, 9).await].concat().iter().map(|c| c.job.id).collect();
         assert_eq!(order, [jobs[2], jobs[1], jobs[3], jobs[0]]);
         assert!(!db.has_ready("simulator").unwrap());
     }
@@ -318,12 +326,15 @@ mod tests {
         add(&db, "+15550000001", Priority::Normal).await;
         let call = claim(&db, 1).await.remove(0);
         let progress = Progress { first_data_at: Some(now()), ..Progress::default() };
-        let sending = db.report_progress(call.job.id, call.attempt.id, progress.clone(), now()).await.unwrap();
+        let sending =
+            db.report_progress(call.job.id, call.attempt.id, progress.clone(), now()).await.unwrap();
         assert_eq!(sending.state, State::Sending);
         finish(&db, &call, CallEnd::Failed(Fault::t30(49))).await;
         let late = db.report_progress(call.job.id, call.attempt.id, progress, now()).await;
         assert!(matches!(late, Err(DbError::Conflict)));
-        let late = db.finish_call(call.job.id, call.attempt.id, Progress::default(), CallEnd::Delivered, now(), 1).await;
+        let late = db
+            .finish_call(call.job.id, call.attempt.id, Progress::default(), CallEnd::Delivered, now(), 1)
+            .await;
         assert!(matches!(late, Err(DbError::Conflict)));
     }
 

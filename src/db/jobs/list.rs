@@ -63,7 +63,12 @@ pub struct JobPage {
 
 impl Db {
     /// One page of at most `limit` jobs.
-    pub async fn list_jobs(&self, filter: ListFilter, start: Position, limit: u32) -> Result<JobPage, DbError> {
+    pub async fn list_jobs(
+        &self,
+        filter: ListFilter,
+        start: Position,
+        limit: u32,
+    ) -> Result<JobPage, DbError> {
         self.list(move |connection| {
             // One reading moment for total and page.
             let transaction = connection.unchecked_transaction()?;
@@ -73,7 +78,12 @@ impl Db {
     }
 }
 
-fn page(connection: &Connection, filter: &ListFilter, start: Position, limit: u32) -> Result<JobPage, DbError> {
+fn page(
+    connection: &Connection,
+    filter: &ListFilter,
+    start: Position,
+    limit: u32,
+) -> Result<JobPage, DbError> {
     let Some(window) = Window::of(connection, filter)? else {
         return Ok(JobPage { jobs: Vec::new(), total: 0, next: None });
     };
@@ -122,9 +132,10 @@ impl Window {
             None => Some(0),
         };
         let high = match filter.to {
-            Some(to) => {
-                end("SELECT seq FROM jobs WHERE created_at < ?1 ORDER BY created_at DESC, seq DESC LIMIT 1", to)?
-            }
+            Some(to) => end(
+                "SELECT seq FROM jobs WHERE created_at < ?1 ORDER BY created_at DESC, seq DESC LIMIT 1",
+                to,
+            )?,
             None => Some(i64::MAX),
         };
         Ok(low.zip(high).filter(|(low, high)| low <= high).map(|(low, high)| Self { low, high }))
@@ -218,7 +229,8 @@ fn count_rows(
         sql.push_str(" AND to_e164 >= ? AND to_e164 < ?");
         values.extend(prefix_range(prefix));
     }
-    let count: i64 = connection.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?;
+    let count: i64 =
+        connection.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
@@ -313,7 +325,12 @@ mod tests {
                         owner: owners[usize::from(n % 10 == 0)],
                         key_id: (n % 3 > 0).then(|| format!("key{}", n % 3)),
                         to: format!("+1555{:07}", (n * 7919) % 10_000_000).parse().unwrap(),
-                        route: if n % 500 == 3 { "rare" } else { ["simulator", "loopback"][(n % 2) as usize] }.into(),
+                        route: if n % 500 == 3 {
+                            "rare"
+                        } else {
+                            ["simulator", "loopback"][(n % 2) as usize]
+                        }
+                        .into(),
                         ..new_job()
                     },
                     now() + SignedDuration::from_secs(n),
@@ -325,7 +342,8 @@ mod tests {
                     (state.as_str(), state.public_status().as_str(), transaction.last_insert_rowid()),
                 )?;
                 if n % 17 == 5 {
-                    transaction.execute("DELETE FROM jobs WHERE seq = ?1", [transaction.last_insert_rowid()])?;
+                    transaction
+                        .execute("DELETE FROM jobs WHERE seq = ?1", [transaction.last_insert_rowid()])?;
                 } else {
                     jobs.extend(by_id(transaction, moved.job().id)?);
                 }
@@ -359,14 +377,22 @@ mod tests {
             ListFilter { states: Some(vec![State::Partial]), ..ListFilter::default() },
             ListFilter { route: Some("rare".into()), ..ListFilter::default() },
             ListFilter { route: Some("none".into()), ..ListFilter::default() },
-            ListFilter { owner: Some(owners[1]), states: states(PublicStatus::Queued), ..ListFilter::default() },
+            ListFilter {
+                owner: Some(owners[1]),
+                states: states(PublicStatus::Queued),
+                ..ListFilter::default()
+            },
             ListFilter { key_id: Some("key2".into()), ..ListFilter::default() },
             ListFilter { from: at(500), to: at(2500), ..ListFilter::default() },
             ListFilter { from: at(999), to: at(1002), ..ListFilter::default() },
             ListFilter { from: at(9999), ..ListFilter::default() },
             ListFilter { to: at(-1), ..ListFilter::default() },
             ListFilter { number_prefix: Some("+15550".into()), ..ListFilter::default() },
-            ListFilter { number_prefix: Some("+1".into()), route: Some("loopback".into()), ..ListFilter::default() },
+            ListFilter {
+                number_prefix: Some("+1".into()),
+                route: Some("loopback".into()),
+                ..ListFilter::default()
+            },
             ListFilter { number_prefix: Some("+1555".into()), from: at(100), ..ListFilter::default() },
         ];
         for filter in filters {

@@ -56,7 +56,8 @@ impl Db {
     pub async fn resume_after_downtime(&self, now: Timestamp) -> Result<SignedDuration, DbError> {
         self.write(move |transaction| {
             let before = heartbeat(transaction)?;
-            let down = before.map_or(SignedDuration::ZERO, |at| now.duration_since(at)).max(SignedDuration::ZERO);
+            let down =
+                before.map_or(SignedDuration::ZERO, |at| now.duration_since(at)).max(SignedDuration::ZERO);
             let ms = i64::try_from(down.as_millis()).unwrap_or(0);
             transaction.execute(
                 "UPDATE jobs SET deadline_at = deadline_at + ?1 WHERE final_at IS NULL \
@@ -95,9 +96,11 @@ impl Db {
 
 fn heartbeat(connection: &Connection) -> Result<Option<Timestamp>, DbError> {
     let ms: Option<i64> = connection
-        .query_row("SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = ?1", [HEARTBEAT], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = ?1",
+            [HEARTBEAT],
+            |row| row.get(0),
+        )
         .optional()?;
     ms.map(|ms| from_ms(ms, "meta.heartbeat_ms")).transpose()
 }

@@ -18,7 +18,7 @@ use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
 use crate::app::App;
 use crate::auth::{KeyView, NewKey};
-use crate::http::error::{ApiError, KEY_NOT_FOUND, ProblemBody};
+use crate::http::error::{ApiError, KEY_NOT_FOUND, NAME_REQUIRED, ProblemBody};
 use crate::http::request::{Permitted, Request};
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
@@ -145,6 +145,9 @@ impl From<&KeyView> for ApiKeyDetails {
 pub(in crate::http) async fn create(request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::KeysManage).await?;
     let body: CreateKey = request.body()?.json().await?;
+    if body.name.trim().is_empty() {
+        return Err(ApiError::new(&NAME_REQUIRED, "A key needs a 'name' that tells what it is for."));
+    }
     let new = NewKey {
         name: body.name,
         note: body.note,

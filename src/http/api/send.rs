@@ -18,7 +18,6 @@ use crate::access::kind::Mode;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::page::Resolution;
-use crate::config::RouteName;
 use crate::convert::{Options, Quality};
 use crate::fax::job::Priority;
 use crate::fax::number::FaxNumber;
@@ -182,10 +181,6 @@ impl Order {
                 return Err(ApiError::field(field, "unavailable", format!("'{field}' is not available here yet.")));
             }
         }
-        let route = match request.caller.mode {
-            Mode::Test => RouteName::Simulator,
-            Mode::Live => config.route,
-        };
         let now = request.app.clock().now();
         let schedule_at = time(upload, "schedule_at")?;
         let deadline_at = time(upload, "deadline")?;
@@ -198,7 +193,7 @@ impl Order {
         Ok(Self {
             to_raw: to_raw.to_owned(),
             to,
-            route: route.to_string(),
+            route: request.app.route_of(request.caller.mode).to_string(),
             options: Options {
                 resolution: word(upload, "resolution", "standard, fine or superfine", Resolution::from_name)?
                     .unwrap_or(Resolution::FINE),

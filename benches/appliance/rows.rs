@@ -1,0 +1,38 @@
+//! A history of faxes, written straight into the database of a stopped server.
+
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+/// Adds so many ended faxes: nine of ten delivered, the others failed.
+pub fn fill(database: &Path, rows: u32) {
+    let mut connection = Connection::open(database).expect("the database opens");
+    let transaction = connection.transaction().expect("a transaction");
+    {
+        let mut insert = transaction
+            .prepare(
+                "INSERT INTO jobs (id, owner_id, to_raw, to_e164, route, state, status, priority, rank, resolution,
+                    quality, pages, confirmed_pages, source_sha256, attempts, dials, tries, outcome, deadline_at,
+                    created_at, updated_at, final_at)
+                 VALUES (?1, ?2, ?3, ?3, 'loopback', ?4, ?5, 'normal', 1, 'fine', 'text', 2, ?6, '', 1, 1, 1, ?7,
+                    ?8, ?8, ?8, ?8)",
+            )
+            .expect("the table is as expected");
+        for row in 0..rows {
+            let is_delivered = row % 10 != 0;
+            let (state, status, confirmed) =
+                if is_delivered { ("delivered", "SUCCESS", 2) } else { ("failed", "FAILED", 0) };
+            let class = if is_delivered { "delivered" } else { "busy" };
+            let outcome = format!(
+                r#"{{"class":"{class}","code":"{class}","retryable":false,"who_acts":null,"human":"It ended.","next_try_at":null,"detail":{{}}}}"#
+            );
+            let at = 1_700_000_000_000i64 + i64::from(row) * 60_000;
+            let owner = format!("{:032x}", row % 50);
+            let number = format!("+1555{:07}", row % 20_000);
+            insert
+                .execute(params![format!("{row:032x}"), owner, number, state, status, confirmed, outcome, at])
+                .expect("a row is written");
+        }
+    }
+    transaction.commit().expect("the history is written");
+}
