@@ -4,6 +4,8 @@
 //! machine, so client and server share its cores. Pairs that are compared run in turns within one
 //! run. The column "Faxbot" holds what Faxbot 3 gave on a two-core machine; it is not run here.
 
+#![expect(unreachable_pub, reason = "nothing is outside a benchmark; pub marks what its modules share")]
+
 #[path = "appliance/load.rs"]
 mod load;
 #[path = "appliance/rows.rs"]
@@ -89,7 +91,8 @@ impl Server {
     }
 
     fn resident_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1024.0
     }
@@ -148,13 +151,20 @@ fn authentication() {
     for connections in [1, 8, 64] {
         let (mut with_key, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
-            with_key.push(measure(keyed.address, connections, SPAN, |client| client.get(&keyed_path, Some(&key))));
+            with_key.push(measure(keyed.address, connections, SPAN, |client| {
+                client.get(&keyed_path, Some(&key))
+            }));
             without.push(measure(open.address, connections, SPAN, |client| client.get(&open_path, None)));
         }
         let (with_key, without) = (Load::best(with_key), Load::best(without));
         let bar = if connections == 8 { ">= 20,000/s, p99 <= 5 ms" } else { "" };
         let faxbot = if connections == 8 { "10-12/s, p99 1.4 s" } else { "" };
-        row(&format!("GET /fax/{{id}} with a key, {connections} connections"), faxbot, bar, with_key.to_string());
+        row(
+            &format!("GET /fax/{{id}} with a key, {connections} connections"),
+            faxbot,
+            bar,
+            with_key.to_string(),
+        );
         row("  same handler without authentication", "", "", without.to_string());
         let ratio = with_key.per_second() / without.per_second();
         row("  ratio", "", ">= 95 %", format!("{:.1} %", ratio * 100.0));
@@ -168,7 +178,12 @@ fn wrong_secrets() {
     // With a right checksum, so that it is refused where wrong secrets are and not as a typo.
     let forged = load::with_checksum(&format!("{}{}", &known[..22], &other[22..65]));
     let load = measure(server.address, 8, SPAN, |client| client.get_refused("/fax", &forged));
-    row("wrong secret for a known id, 8 connections", "10/s, 46 ms CPU each", ">= 20,000/s, 0 argon2", load.to_string());
+    row(
+        "wrong secret for a known id, 8 connections",
+        "10/s, 46 ms CPU each",
+        ">= 20,000/s, 0 argon2",
+        load.to_string(),
+    );
 }
 
 fn accepting() {
@@ -220,7 +235,8 @@ fn others_while_converting() {
     let quiet = load::paced(server.address, SPAN, health);
     let pages = pdf(100);
     let mut sender = server.client();
-    let sending = std::thread::spawn(move || sender.post_fax(Some(&key), &pages).expect("the long fax is accepted"));
+    let sending =
+        std::thread::spawn(move || sender.post_fax(Some(&key), &pages).expect("the long fax is accepted"));
     let busy = load::paced(server.address, SPAN, health);
     sending.join().expect("the long fax was sent");
     row("p99 of /health, quiet", "", "", format!("{:.2} ms", quiet.p99().as_secs_f64() * 1e3));
@@ -265,7 +281,9 @@ fn pdf(pages: i32) -> Vec<u8> {
         let mut content = Content::new();
         content.begin_text().set_font(Name(b"F"), 11.0).set_leading(14.0).next_line(72.0, 720.0);
         for line in 0..45 {
-            content.show(Str(format!("Line {line}: the quick brown fox jumps over the lazy dog, {id:?}").as_bytes()));
+            content.show(Str(
+                format!("Line {line}: the quick brown fox jumps over the lazy dog, {id:?}").as_bytes()
+            ));
             content.next_line_using_leading();
         }
         content.end_text();

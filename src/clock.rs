@@ -34,12 +34,7 @@ impl Clock {
     /// A virtual clock that shows `start`.
     pub fn starting_at(start: Timestamp) -> Self {
         Self::Virtual(Arc::new(VirtualClock {
-            state: Mutex::new(State {
-                now: start,
-                working: 0,
-                sequence: 0,
-                sleepers: BTreeMap::new(),
-            }),
+            state: Mutex::new(State { now: start, working: 0, sequence: 0, sleepers: BTreeMap::new() }),
         }))
     }
 

@@ -99,7 +99,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "127.0.0.1:8080",
         allowed: "an address and port, like 127.0.0.1:8080",
         get: |config| config.listen.to_string(),
-        set: |config, text| Some(config.listen = text.parse().ok()?),
+        set: |config, text| store(&mut config.listen, text.parse().ok()?),
     },
     Setting {
         key: "server.max_connections",
@@ -107,7 +107,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "4096",
         allowed: "a number from 64 to 65536",
         get: |config| config.max_connections.to_string(),
-        set: |config, text| Some(config.max_connections = number(text, 64, 65_536)?),
+        set: |config, text| store(&mut config.max_connections, number(text, 64, 65_536)?),
     },
     Setting {
         key: "server.metrics_listen",
@@ -134,7 +134,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "true",
         allowed: "true or false",
         get: |config| config.require_api_key.to_string(),
-        set: |config, text| Some(config.require_api_key = truth(text)?),
+        set: |config, text| store(&mut config.require_api_key, truth(text)?),
     },
     Setting {
         key: "security.allow_bootstrap_key",
@@ -142,7 +142,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "false",
         allowed: "true or false",
         get: |config| config.allow_bootstrap_key.to_string(),
-        set: |config, text| Some(config.allow_bootstrap_key = truth(text)?),
+        set: |config, text| store(&mut config.allow_bootstrap_key, truth(text)?),
     },
     Setting {
         key: "security.max_requests_per_minute",
@@ -150,7 +150,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "0",
         allowed: "a number from 0 (off) to 1000000",
         get: |config| config.max_requests_per_minute.to_string(),
-        set: |config, text| Some(config.max_requests_per_minute = number(text, 0, 1_000_000)?),
+        set: |config, text| store(&mut config.max_requests_per_minute, number(text, 0, 1_000_000)?),
     },
     Setting {
         key: "security.max_file_size_mb",
@@ -158,7 +158,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "10",
         allowed: "a number from 1 to 100",
         get: |config| config.max_file_size_mb.to_string(),
-        set: |config, text| Some(config.max_file_size_mb = number(text, 1, limits::MAX_UPLOAD_MB)?),
+        set: |config, text| store(&mut config.max_file_size_mb, number(text, 1, limits::MAX_UPLOAD_MB)?),
     },
     Setting {
         key: "documents.max_pages",
@@ -166,7 +166,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "500",
         allowed: "a number from 1 to 500",
         get: |config| config.max_pages.to_string(),
-        set: |config, text| Some(config.max_pages = number(text, 1, limits::MAX_PAGES)?),
+        set: |config, text| store(&mut config.max_pages, number(text, 1, limits::MAX_PAGES)?),
     },
     Setting {
         key: "documents.workers",
@@ -174,7 +174,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "2",
         allowed: "a number from 1 to 64",
         get: |config| config.workers.to_string(),
-        set: |config, text| Some(config.workers = number(text, 1, 64)?),
+        set: |config, text| store(&mut config.workers, number(text, 1, 64)?),
     },
     Setting {
         key: "documents.require_sandbox",
@@ -182,7 +182,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "true",
         allowed: "true or false",
         get: |config| config.require_sandbox.to_string(),
-        set: |config, text| Some(config.require_sandbox = truth(text)?),
+        set: |config, text| store(&mut config.require_sandbox, truth(text)?),
     },
     Setting {
         key: "line.route",
@@ -228,7 +228,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "1",
         allowed: "one to three digits, like 1 or 49",
         get: |config| config.country_code.to_string(),
-        set: |config, text| Some(config.country_code = text.parse().ok()?),
+        set: |config, text| store(&mut config.country_code, text.parse().ok()?),
     },
     Setting {
         key: "log.level",
@@ -236,7 +236,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "info",
         allowed: "error, warn, info, debug or trace",
         get: |config| config.log_level.to_string().to_lowercase(),
-        set: |config, text| Some(config.log_level = text.parse().ok()?),
+        set: |config, text| store(&mut config.log_level, text.parse().ok()?),
     },
 ];
 
@@ -297,10 +297,7 @@ impl Config {
     /// Reads `file` and the environment.
     ///
     /// `file` must exist when it was named by the user; the default one may be missing.
-    pub fn load(
-        file: Option<&Path>,
-        env: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn load(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut config = Self::defaults();
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         match std::fs::read_to_string(path) {
@@ -346,7 +343,8 @@ impl Config {
             log_level: LevelFilter::Info,
         };
         for setting in SETTINGS {
-            (setting.set)(&mut config, setting.default).expect("every default is allowed; a test sets them all");
+            (setting.set)(&mut config, setting.default)
+                .expect("every default is allowed; a test sets them all");
         }
         config
     }
@@ -433,6 +431,11 @@ fn plain(value: &DeValue<'_>) -> String {
     }
 }
 
+fn store<T>(place: &mut T, value: T) -> Option<()> {
+    *place = value;
+    Some(())
+}
+
 fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Some(true),
@@ -463,22 +466,59 @@ mod tests {
     fn environment_beats_file_beats_default() {
         let config = load("[security]\nmax_file_size_mb = 7\nrequire_api_key = false\n", &[]).unwrap();
         assert_eq!((config.max_file_size_mb, config.require_api_key), (7, false));
-        let config = load("[security]\nmax_file_size_mb = 7\n", &[("MAX_FILE_SIZE_MB", "9"), ("REQUIRE_API_KEY", "1")]).unwrap();
+        let config = load(
+            "[security]\nmax_file_size_mb = 7\n",
+            &[("MAX_FILE_SIZE_MB", "9"), ("REQUIRE_API_KEY", "1")],
+        )
+        .unwrap();
         assert_eq!((config.max_file_size_mb, config.require_api_key), (9, true));
         assert_eq!(load("", &[]).unwrap().max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
-            ("[server]\nlisten = \"here\"", &[], "FILE, line 2: server.listen cannot be 'here'; allowed: an address and port, like 127.0.0.1:8080"),
-            ("[server]\n\nport = 80", &[], "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.max_connections, server.metrics_listen"),
-            ("[sever]\nlisten = \"127.0.0.1:1\"", &[], "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, log"),
-            ("listen = 3", &[], "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, log"),
-            ("[security]\nmax_file_size_mb = 1000", &[], "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100"),
-            ("", &[("MAX_FILE_SIZE_MB", "ten")], "environment variable MAX_FILE_SIZE_MB: security.max_file_size_mb cannot be 'ten'; allowed: a number from 1 to 100"),
-            ("", &[("API_KEY", "short")], "API_KEY must have at least 20 characters; make one with: openssl rand -hex 24"),
-            ("[server]\nlisten = \"0.0.0.0:80\"\n[security]\nrequire_api_key = false", &[], "REQUIRE_API_KEY=false is only possible on a loopback address, not on 0.0.0.0:80"),
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
+            (
+                "[server]\nlisten = \"here\"",
+                &[],
+                "FILE, line 2: server.listen cannot be 'here'; allowed: an address and port, like 127.0.0.1:8080",
+            ),
+            (
+                "[server]\n\nport = 80",
+                &[],
+                "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.max_connections, server.metrics_listen",
+            ),
+            (
+                "[sever]\nlisten = \"127.0.0.1:1\"",
+                &[],
+                "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, log",
+            ),
+            (
+                "listen = 3",
+                &[],
+                "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, log",
+            ),
+            (
+                "[security]\nmax_file_size_mb = 1000",
+                &[],
+                "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100",
+            ),
+            (
+                "",
+                &[("MAX_FILE_SIZE_MB", "ten")],
+                "environment variable MAX_FILE_SIZE_MB: security.max_file_size_mb cannot be 'ten'; allowed: a number from 1 to 100",
+            ),
+            (
+                "",
+                &[("API_KEY", "short")],
+                "API_KEY must have at least 20 characters; make one with: openssl rand -hex 24",
+            ),
+            (
+                "[server]\nlisten = \"0.0.0.0:80\"\n[security]\nrequire_api_key = false",
+                &[],
+                "REQUIRE_API_KEY=false is only possible on a loopback address, not on 0.0.0.0:80",
+            ),
         ];
         for (file, env, expected) in cases {
             assert_eq!(load(file, env).unwrap_err(), *expected);

@@ -83,7 +83,14 @@ mod tests {
     fn round_trip_and_refusals() {
         let id = JobId::new();
         assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
-        for bad in ["", "xyz", "0190", &id.to_string().to_uppercase(), &format!("{id} "), "0190b3c0-0000-7000-8000-000000000000"] {
+        for bad in [
+            "",
+            "xyz",
+            "0190",
+            &id.to_string().to_uppercase(),
+            &format!("{id} "),
+            "0190b3c0-0000-7000-8000-000000000000",
+        ] {
             assert!(bad.parse::<JobId>().is_err() || bad == id.to_string(), "{bad:?}");
         }
     }

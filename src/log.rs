@@ -79,7 +79,12 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut line = format!("{} {:5} {}", jiff::Timestamp::now().strftime("%FT%T%.3fZ"), record.level(), record.args());
+        let mut line = format!(
+            "{} {:5} {}",
+            jiff::Timestamp::now().strftime("%FT%T%.3fZ"),
+            record.level(),
+            record.args()
+        );
         let mut fields = Fields(&mut line);
         let _ = record.key_values().visit(&mut fields);
         line.push('\n');
@@ -93,7 +98,11 @@ impl Log for Stderr {
 struct Fields<'a>(&'a mut String);
 
 impl<'kvs> log::kv::VisitSource<'kvs> for Fields<'_> {
-    fn visit_pair(&mut self, key: log::kv::Key<'kvs>, value: log::kv::Value<'kvs>) -> Result<(), log::kv::Error> {
+    fn visit_pair(
+        &mut self,
+        key: log::kv::Key<'kvs>,
+        value: log::kv::Value<'kvs>,
+    ) -> Result<(), log::kv::Error> {
         self.0.push_str(&format!(" {key}={value}"));
         Ok(())
     }

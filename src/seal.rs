@@ -40,7 +40,9 @@ pub enum SealError {
     #[error("the sealing key in {0} is damaged: it must be exactly 32 bytes")]
     DamagedKey(PathBuf),
     /// The database has a wrapped data key, but the key that unwraps it is gone.
-    #[error("the sealing key {0} is missing, so stored documents cannot be opened; put the file back from where you keep it")]
+    #[error(
+        "the sealing key {0} is missing, so stored documents cannot be opened; put the file back from where you keep it"
+    )]
     MissingKey(PathBuf),
     /// The file system refused.
     #[error("the sealing key could not be read or written")]
@@ -92,7 +94,8 @@ impl Seal {
     /// The seal whose wrapped data key was stored.
     pub fn unwrap_key(kek: &KeyEncryptionKey, wrapped: &[u8]) -> Result<Self, SealError> {
         let opened = Secret::new(decrypt(kek.0.reveal(), b"data key", wrapped)?);
-        let key = <[u8; KEY_LEN]>::try_from(opened.reveal().as_slice()).map_err(|_| SealError::DoesNotOpen)?;
+        let key =
+            <[u8; KEY_LEN]>::try_from(opened.reveal().as_slice()).map_err(|_| SealError::DoesNotOpen)?;
         Ok(Self { data_key: Secret::new(key) })
     }
 

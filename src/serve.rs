@@ -97,6 +97,7 @@ pub fn socket_in(data_dir: &Path) -> PathBuf {
 /// Starts everything; on return requests are answered.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let started = clock.now();
+    protect_process();
     raise_descriptor_limit();
     let metrics = metrics_recorder();
     let (db, spool, seal, lock) = open_store(&config.data_dir).await?;
@@ -146,7 +147,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     let interface = http::interface(&app);
     let mut server = Server::new(interface, max_connections as usize);
-    let listener = tcp_listener(listen).await.map_err(|error| StartError::Listen(listen, error))?;
+    let listener = main_listener(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
     let local = local_listener(&socket).map_err(|error| StartError::Socket(socket.clone(), error))?;
     server.listen(listener);
@@ -154,7 +155,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     let mut chores = vec![tokio::spawn(flush_usage(app.clone())), tokio::spawn(sweep(db, spool, started))];
     if let Some(address) = metrics_listen {
-        let listener = tcp_listener(address).await.map_err(|error| StartError::Listen(address, error))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
         let mut metrics_server = Server::new(http::metrics(&app), 64);
         metrics_server.listen(listener);
         let app = app.clone();
@@ -214,7 +216,7 @@ async fn open_store(data_dir: &Path) -> Result<(Db, Spool, Arc<Seal>, File), Sta
 }
 
 /// The socket systemd handed over, else one of our own.
-async fn tcp_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+async fn main_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     if let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? {
         listener.set_nonblocking(true)?;
         return TcpListener::from_std(listener);
@@ -244,11 +246,21 @@ fn metrics_recorder() -> PrometheusHandle {
         .clone()
 }
 
+/// Keys and pages in memory are for nobody: no core file, and no debugger of the same user.
+fn protect_process() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let no_core = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    if let Err(error) = no_core.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
+        log::warn!("the process could not be made non-dumpable: {error}");
+    }
+}
+
 /// Each connection is a descriptor, and the usual soft limit of 1,024 is below our own limit.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
         log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }

@@ -120,7 +120,8 @@ impl Inner {
 
     fn put(&self, content: &[u8]) -> Result<DocumentId, SpoolError> {
         let id = DocumentId::new();
-        let sealed = self.seal.seal(&seal_name(id), content).map_err(|error| SpoolError::Damaged(id, error))?;
+        let sealed =
+            self.seal.seal(&seal_name(id), content).map_err(|error| SpoolError::Damaged(id, error))?;
         let (folder, file) = (self.folder(id), self.file(id));
         if !folder.exists() {
             fs::create_private_folder(&folder)?;

@@ -58,7 +58,10 @@ impl Client {
         self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
-        let status: u16 = line.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| io::Error::other(line.clone()))?;
+        let status: u16 = line
+            .get(9..12)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(|| io::Error::other(line.clone()))?;
         let mut length = 0;
         loop {
             line.clear();
@@ -142,7 +145,11 @@ pub fn measure(
 }
 
 /// Requests one after the other with a pause, on one connection, for `span`.
-pub fn paced(address: SocketAddr, span: Duration, request: impl Fn(&mut Client) -> io::Result<String>) -> Load {
+pub fn paced(
+    address: SocketAddr,
+    span: Duration,
+    request: impl Fn(&mut Client) -> io::Result<String>,
+) -> Load {
     let mut client = Client::connect(address).expect("a connection");
     let started = Instant::now();
     let mut latencies = Vec::new();

@@ -10,7 +10,7 @@ use argon2::password_hash::Error as PasswordError;
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::Semaphore;
 
-use super::{AuthError, Refusal};
+use super::AuthError;
 use crate::secret::Secret;
 
 /// Memory of one run, KiB; with the two below the first choice of OWASP for argon2id.
@@ -43,15 +43,6 @@ impl From<HashError> for AuthError {
             HashError::Argon2(error) => Self::Hash(error),
             HashError::BrokenOff => Self::BrokenOff,
         }
-    }
-}
-
-impl From<HashError> for Refusal {
-    fn from(error: HashError) -> Self {
-        if !matches!(error, HashError::Overloaded) {
-            log::error!("a key could not be proved: {error:?}");
-        }
-        Self::Overloaded
     }
 }
 

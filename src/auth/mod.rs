@@ -11,6 +11,7 @@
 mod bootstrap;
 mod caller;
 mod changes;
+mod check;
 mod entry;
 mod hashing;
 mod keys;
@@ -22,7 +23,8 @@ mod tags;
 pub use bootstrap::Bootstrap;
 pub use caller::{Actor, Caller};
 pub use changes::Rotated;
-pub use keys::{KeyRing, KeyView, Verified};
+pub use check::Verified;
+pub use keys::{KeyRing, KeyView};
 pub use minting::NewKey;
 pub use refusal::Refusal;
 

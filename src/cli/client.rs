@@ -70,7 +70,12 @@ impl Client {
     }
 
     /// Sends JSON (or nothing) and reads JSON; any status from 400 is an error.
-    pub(super) async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    pub(super) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
         let (body, media_type) = match body {
             Some(body) => (body.to_string(), Some("application/json")),
             None => (String::new(), None),
@@ -118,7 +123,8 @@ async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Value, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Broken)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::Broken)?;
     // Runs until the answer is read; its error reaches us through the sender.
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(ClientError::Broken)?;

@@ -94,9 +94,11 @@ fn request(command: &Command) -> (Method, String, Option<Value>) {
         Command::Rotate { id, grace_seconds } => {
             (Method::POST, format!("{KEYS}/{id}/rotate"), Some(json!({ "grace_seconds": grace_seconds })))
         }
-        Command::Revoke { id, reason } => {
-            (Method::DELETE, format!("{KEYS}/{id}"), reason.as_ref().map(|reason| json!({ "reason": reason })))
-        }
+        Command::Revoke { id, reason } => (
+            Method::DELETE,
+            format!("{KEYS}/{id}"),
+            reason.as_ref().map(|reason| json!({ "reason": reason })),
+        ),
     }
 }
 

@@ -72,7 +72,12 @@ async fn send(arguments: &Arguments, client: &Client) -> anyhow::Result<ExitCode
 }
 
 /// Waits until the fax has ended, showing its pages on `bar`; answers its last state.
-pub(super) async fn follow(client: &Client, id: &str, mut fax: Value, bar: ProgressBar) -> anyhow::Result<Value> {
+pub(super) async fn follow(
+    client: &Client,
+    id: &str,
+    mut fax: Value,
+    bar: ProgressBar,
+) -> anyhow::Result<Value> {
     bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len} pages  {msg}")?);
     loop {
         bar.set_length(fax["pages"].as_u64().unwrap_or(0));

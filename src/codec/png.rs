@@ -1,4 +1,6 @@
 //! A page as a one-bit PNG, dot for dot.
+//!
+//! Owns the file format only. Refuses grey: what is shown is exactly what is transmitted.
 
 use png::{BitDepth, ColorType, Compression, Encoder, PixelDimensions, Unit};
 

@@ -118,12 +118,21 @@ impl Bits {
     fn below(page: &GreyImage, threshold: u8) -> Self {
         let stride = page.width().div_ceil(8) as usize;
         let mut rows = Vec::with_capacity(stride * page.height() as usize);
+        let pack = |pixels: &[u8]| {
+            (0..8u32)
+                .zip(pixels)
+                .fold(0u8, |byte, (x, value)| byte | (u8::from(*value < threshold) << (7 - x)))
+        };
         for y in 0..page.height() {
-            rows.extend(page.row(y).chunks(8).map(|pixels| {
-                (0..)
-                    .zip(pixels)
-                    .fold(0u8, |byte, (x, value)| byte | (u8::from(*value < threshold) << (7 - x)))
+            let (blocks, rest) = page.row(y).as_chunks::<8>();
+            // Most of a page is white paper, which is told from eight pixels at once.
+            rows.extend(blocks.iter().map(|block| match u64::from_ne_bytes(*block) {
+                u64::MAX => 0,
+                _ => pack(block),
             }));
+            if !rest.is_empty() {
+                rows.push(pack(rest));
+            }
         }
         Self { stride, rows }
     }

@@ -183,18 +183,25 @@ impl<'a> PageRenderer<'a> {
             &mut Resources::default(),
             RasterizerSettings { target_init: TargetInit::Clear(WHITE), ..RasterizerSettings::default() },
         );
-        GreyImage::from_luma(
-            LINE_PIXELS,
-            placement.page_height,
-            pixmap
-                .data_as_u8_slice()
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|[red, green, blue, _]| luma(*red, *green, *blue))
-                .collect(),
-        )
+        let luma = luma_of(pixmap.data_as_u8_slice());
+        GreyImage::from_luma(LINE_PIXELS, placement.page_height, luma)
     }
+}
+
+/// One byte for each opaque RGBA pixel. A line is a whole number of blocks of four pixels.
+fn luma_of(pixels: &[u8]) -> Vec<u8> {
+    const BLOCK_BYTES: usize = 16;
+    let mut luma_of_all = Vec::with_capacity(pixels.len() / 4);
+    for block in pixels.as_chunks::<BLOCK_BYTES>().0 {
+        // Most of a page is white paper, which is told from four pixels at once.
+        if u128::from_ne_bytes(*block) == u128::MAX {
+            luma_of_all.extend_from_slice(&[u8::MAX; BLOCK_BYTES / 4]);
+        } else {
+            let pixels = block.as_chunks::<4>().0;
+            luma_of_all.extend(pixels.iter().map(|[red, green, blue, _]| luma(*red, *green, *blue)));
+        }
+    }
+    luma_of_all
 }
 
 /// Luma of ITU-R BT.601, in 256ths.
@@ -234,3 +241,6 @@ fn cjk_sample(query: &FontQuery) -> Option<char> {
         CidFamily::AdobeIdentity | CidFamily::Custom { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

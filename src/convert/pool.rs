@@ -154,7 +154,7 @@ struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
     fn take(waiting: &'a AtomicUsize) -> Result<Self, ConvertError> {
-        let taken = waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+        let taken = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
             (waiting < MAX_WAITING).then_some(waiting + 1)
         });
         taken.map(|_| Self(waiting)).map_err(|_| ConvertError::Busy)

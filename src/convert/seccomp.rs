@@ -15,12 +15,12 @@ use seccompiler::{
 use thiserror::Error;
 
 /// Which descriptors may be read from, and whether files may be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReadAccess {
     /// Only descriptor 0; nothing may be opened.
     StandardInput,
-    /// Files may be opened read-only (where Landlock lets them) and read.
-    Fonts,
+    /// Files may be opened read-only (where Landlock lets them) and read through these descriptors.
+    Fonts(Vec<u64>),
 }
 
 /// Why the filters are not in place.
@@ -38,7 +38,7 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 ///
 /// # Errors
 /// [`SeccompError`]; then none, or only the kill-list, is in place.
-pub(super) fn install(read_access: ReadAccess) -> Result<(), SeccompError> {
+pub(super) fn install(read_access: &ReadAccess) -> Result<(), SeccompError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let eperm = rustix::io::Errno::PERM.raw_os_error().unsigned_abs();
     let deadly: BpfProgram =
@@ -99,7 +99,7 @@ fn deadly_calls() -> Rules {
     calls.into_iter().map(|call| (call, Vec::new())).collect()
 }
 
-fn allowed_calls(read_access: ReadAccess) -> Result<Rules, SeccompError> {
+fn allowed_calls(read_access: &ReadAccess) -> Result<Rules, SeccompError> {
     let process = u64::from(std::process::id());
     let not_executable = |argument| {
         SeccompCondition::new(
@@ -159,26 +159,24 @@ fn allowed_calls(read_access: ReadAccess) -> Result<Rules, SeccompError> {
             vec![SeccompRule::new(vec![equals(0, 1)?])?, SeccompRule::new(vec![equals(0, 2)?])?],
         );
     }
-    match read_access {
-        ReadAccess::StandardInput => {
-            for call in [libc::SYS_read, libc::SYS_readv] {
-                rules.insert(call, vec![SeccompRule::new(vec![equals(0, 0)?])?]);
-            }
+    let mut readable = vec![SeccompRule::new(vec![equals(0, 0)?])?];
+    if let ReadAccess::Fonts(descriptors) = read_access {
+        for descriptor in descriptors {
+            readable.push(SeccompRule::new(vec![equals(0, *descriptor)?])?);
         }
-        ReadAccess::Fonts => {
-            let changes_nothing = SeccompCondition::new(
-                2,
-                SeccompCmpArgLen::Dword,
-                SeccompCmpOp::MaskedEq(constant(
-                    libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND,
-                )),
-                constant(libc::O_RDONLY),
-            )?;
-            rules.insert(libc::SYS_openat, vec![SeccompRule::new(vec![changes_nothing])?]);
-            for call in [libc::SYS_read, libc::SYS_readv, libc::SYS_getdents64] {
-                rules.insert(call, Vec::new());
-            }
-        }
+        let changes_nothing = SeccompCondition::new(
+            2,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(constant(
+                libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND,
+            )),
+            constant(libc::O_RDONLY),
+        )?;
+        rules.insert(libc::SYS_openat, vec![SeccompRule::new(vec![changes_nothing])?]);
+        rules.insert(libc::SYS_getdents64, readable.clone());
+    }
+    for call in [libc::SYS_read, libc::SYS_readv] {
+        rules.insert(call, readable.clone());
     }
     Ok(rules)
 }
@@ -194,8 +192,8 @@ mod tests {
 
     #[test]
     fn nothing_is_both_allowed_and_deadly() {
-        for read_access in [ReadAccess::StandardInput, ReadAccess::Fonts] {
-            let allowed = allowed_calls(read_access).unwrap();
+        for read_access in [ReadAccess::StandardInput, ReadAccess::Fonts(vec![3])] {
+            let allowed = allowed_calls(&read_access).unwrap();
             for call in deadly_calls().keys() {
                 assert!(!allowed.contains_key(call), "system call {call}");
             }
@@ -204,10 +202,12 @@ mod tests {
 
     #[test]
     fn files_can_be_opened_only_for_fonts() {
-        let closed = allowed_calls(ReadAccess::StandardInput).unwrap();
+        let closed = allowed_calls(&ReadAccess::StandardInput).unwrap();
         assert!(!closed.contains_key(&libc::SYS_openat));
         assert!(!closed.contains_key(&libc::SYS_getdents64));
-        let fonts = allowed_calls(ReadAccess::Fonts).unwrap();
+        assert_eq!(closed[&libc::SYS_read].len(), 1);
+        let fonts = allowed_calls(&ReadAccess::Fonts(vec![3, 5])).unwrap();
         assert_eq!(fonts[&libc::SYS_openat].len(), 1);
+        assert_eq!(fonts[&libc::SYS_read].len(), 3);
     }
 }

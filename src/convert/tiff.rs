@@ -7,6 +7,7 @@
 
 use std::io::Cursor;
 
+use ::tiff::decoder::ifd::Value;
 use ::tiff::decoder::{Decoder, DecodingResult, Limits};
 use ::tiff::tags::Tag;
 use ::tiff::{ColorType, TiffError as ImageError, TiffFormatError};
@@ -133,8 +134,11 @@ pub(super) fn tag(decoder: &mut Reader<'_>, tag: Tag) -> Option<u32> {
 
 /// Pixels per inch. Without a unit the numbers are only a ratio, and are made too small to be believed.
 fn density(decoder: &mut Reader<'_>) -> Option<Density> {
-    let across = f64::from(decoder.get_tag_f32(Tag::XResolution).ok()?);
-    let along = f64::from(decoder.get_tag_f32(Tag::YResolution).ok()?);
+    let mut ratio = |tag| match decoder.get_tag(tag).ok()? {
+        Value::Rational(dots, units) if units > 0 => Some(f64::from(dots) / f64::from(units)),
+        other => other.into_f64().ok(),
+    };
+    let (across, along) = (ratio(Tag::XResolution)?, ratio(Tag::YResolution)?);
     let scale = match tag(decoder, Tag::ResolutionUnit) {
         Some(1) => 1e-6,
         Some(UNIT_CENTIMETRE) => 2.54,

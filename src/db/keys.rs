@@ -3,6 +3,7 @@
 //! Owns: the rows of keys and of their at most two secrets. Refuses: to bring a revoked key back;
 //! no sentence here changes the row of one. Every change of who is let in moves `generation`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -25,15 +26,16 @@ impl Db {
     /// All keys, revoked ones too, with their secrets' hashes.
     pub async fn keys(&self) -> Result<Vec<StoredKey>, DbError> {
         self.list(|connection| {
+            let mut slots = read_slots(connection)?;
             let mut statement =
                 connection.prepare_cached(&format!("SELECT {KEY_COLUMNS} FROM api_keys ORDER BY id"))?;
             let mut rows = statement.query([])?;
             let mut keys = Vec::new();
             while let Some(row) = rows.next()? {
                 let record = read_key(row)?;
-                let current = slot(connection, record.id, "current")?
-                    .ok_or(DbError::Damaged { what: "api_key_slots: the current secret of a key" })?;
-                let previous = slot(connection, record.id, "previous")?;
+                let (current, previous) = slots.remove(&record.id).unwrap_or_default();
+                let current =
+                    current.ok_or(DbError::Damaged { what: "api_key_slots: a key's current secret" })?;
                 keys.push(StoredKey { record, current, previous });
             }
             Ok(keys)
@@ -222,20 +224,29 @@ fn add_usage(transaction: &Transaction<'_>, delta: &UsageDelta) -> Result<(), Db
     Ok(())
 }
 
-fn slot(connection: &Connection, id: KeyId, slot: &str) -> Result<Option<SlotRecord>, DbError> {
+/// The current and the previous secret of each key.
+type Slots = HashMap<KeyId, (Option<SlotRecord>, Option<SlotRecord>)>;
+
+fn read_slots(connection: &Connection) -> Result<Slots, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT phc, prefilter, created_at, valid_until, last_used_at FROM api_key_slots \
-         WHERE key_id = ?1 AND slot = ?2",
+        "SELECT key_id, slot, phc, prefilter, created_at, valid_until, last_used_at FROM api_key_slots",
     )?;
-    let mut rows = statement.query(params![id.to_string(), slot])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(SlotRecord {
-        phc: Secret::new(row.get(0)?),
-        prefilter: row.get::<_, Option<u32>>(1)?.map(u32::to_be_bytes),
-        created_at: from_ms(row.get(2)?, "api_key_slots.created_at")?,
-        valid_until: optional_ms(row, 3, "api_key_slots.valid_until")?,
-        last_used_at: optional_ms(row, 4, "api_key_slots.last_used_at")?,
-    }))
+    let mut rows = statement.query([])?;
+    let mut slots = Slots::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let secret = SlotRecord {
+            phc: Secret::new(row.get(2)?),
+            prefilter: row.get::<_, Option<u32>>(3)?.map(u32::to_be_bytes),
+            created_at: from_ms(row.get(4)?, "api_key_slots.created_at")?,
+            valid_until: optional_ms(row, 5, "api_key_slots.valid_until")?,
+            last_used_at: optional_ms(row, 6, "api_key_slots.last_used_at")?,
+        };
+        let (current, previous) = slots.entry(parse(text(0)?, "api_key_slots.key_id")?).or_default();
+        let slot = if text(1)? == "current" { current } else { previous };
+        *slot = Some(secret);
+    }
+    Ok(slots)
 }
 
 fn read_key(row: &Row<'_>) -> Result<KeyRecord, DbError> {
@@ -289,6 +300,14 @@ mod tests {
     use crate::access::records::Status;
     use crate::access::resources::Resources;
     use crate::access::scopes::ScopeSet;
+
+    impl Db {
+        /// Makes every later change fail, as a dead disk would.
+        pub(crate) async fn stop_writer(&self) {
+            let stopped: Result<(), DbError> = self.write(|_| panic!("stopped for a test")).await;
+            assert!(matches!(stopped, Err(DbError::Closed)));
+        }
+    }
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millisecond(ms).unwrap()

@@ -19,7 +19,10 @@ impl Db {
     /// Stores the wrapped data key; refuses to replace one.
     pub async fn store_wrapped_data_key(&self, wrapped: Vec<u8>) -> Result<(), DbError> {
         self.write(move |transaction| {
-            transaction.execute("INSERT INTO meta(name, value) VALUES (?1, ?2)", params![WRAPPED_DATA_KEY, wrapped])?;
+            transaction.execute(
+                "INSERT INTO meta(name, value) VALUES (?1, ?2)",
+                params![WRAPPED_DATA_KEY, wrapped],
+            )?;
             Ok(())
         })
         .await

@@ -48,7 +48,9 @@ pub enum DbError {
     #[error("SQLite 3.51.3 or later is needed, this is {0}")]
     SqliteTooOld(&'static str),
     /// The file was written by a later version of Pagewire.
-    #[error("the database was written by a newer Pagewire (schema {found}, this version knows {known}); install that version or restore a backup")]
+    #[error(
+        "the database was written by a newer Pagewire (schema {found}, this version knows {known}); install that version or restore a backup"
+    )]
     Newer {
         /// Schema number in the file.
         found: u32,

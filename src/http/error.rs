@@ -122,6 +122,13 @@ pub struct FieldError {
 pub struct ApiError {
     problem: &'static Problem,
     detail: String,
+    // On the heap, because errors travel in every handler's result.
+    more: Box<More>,
+}
+
+/// What only some failures tell.
+#[derive(Clone, Debug, Default)]
+struct More {
     reason: Option<&'static str>,
     errors: Vec<FieldError>,
     retry_after_s: Option<u64>,
@@ -132,22 +139,14 @@ pub struct ApiError {
 impl ApiError {
     /// A failure of this kind with its own sentence.
     pub fn new(problem: &'static Problem, detail: impl Into<String>) -> Self {
-        Self {
-            problem,
-            detail: detail.into(),
-            reason: None,
-            errors: Vec::new(),
-            retry_after_s: None,
-            limit: None,
-            allow: None,
-        }
+        Self::with(problem, detail, More::default())
     }
 
     /// 422 for one field.
     pub fn field(field: &str, code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
         let error = FieldError { field: field.into(), code: code.into(), message: message.clone() };
-        Self { errors: vec![error], ..Self::new(&INVALID_FIELD, message) }
+        Self::with(&INVALID_FIELD, message, More { errors: vec![error], ..More::default() })
     }
 
     /// 500; `cause` goes to the log only.
@@ -164,27 +163,29 @@ impl ApiError {
 
     /// 503 that asks to come back.
     pub fn busy(detail: impl Into<String>, retry_after_s: u64) -> Self {
-        Self { retry_after_s: Some(retry_after_s), ..Self::new(&BUSY, detail) }
+        Self::with(&BUSY, detail, More { retry_after_s: Some(retry_after_s), ..More::default() })
     }
 
     /// 429 with the limit that was reached.
     pub fn rate_limited(detail: impl Into<String>, limit: &'static str, retry_after_s: u64) -> Self {
-        Self {
-            retry_after_s: Some(retry_after_s),
-            limit: Some(limit),
-            ..Self::new(&RATE_LIMITED, detail)
-        }
+        let more = More { retry_after_s: Some(retry_after_s), limit: Some(limit), ..More::default() };
+        Self::with(&RATE_LIMITED, detail, more)
     }
 
     /// 405 with the methods that would work.
     pub fn method_not_allowed(allow: String) -> Self {
         let detail = format!("This address takes {allow}.");
-        Self { allow: Some(allow), ..Self::new(&METHOD_NOT_ALLOWED, detail) }
+        Self::with(&METHOD_NOT_ALLOWED, detail, More { allow: Some(allow), ..More::default() })
     }
 
     /// Adds the precise reason of a refusal, for who proved to hold the right secret.
-    pub fn with_reason(self, reason: &'static str) -> Self {
-        Self { reason: Some(reason), ..self }
+    pub fn with_reason(mut self, reason: &'static str) -> Self {
+        self.more.reason = Some(reason);
+        self
+    }
+
+    fn with(problem: &'static Problem, detail: impl Into<String>, more: More) -> Self {
+        Self { problem, detail: detail.into(), more: Box::new(more) }
     }
 
     /// HTTP status of this failure.
@@ -214,14 +215,14 @@ impl ApiError {
             detail: &self.detail,
             instance: path,
             request_id: request_id.to_string(),
-            errors: &self.errors,
-            reason: self.reason,
+            errors: &self.more.errors,
+            reason: self.more.reason,
             error: Envelope {
                 message: &self.detail,
                 r#type: self.problem.error_type(),
                 code: self.problem.code,
-                retry_after: self.retry_after_s.filter(|_| self.problem.status == 429),
-                limit: self.limit,
+                retry_after: self.more.retry_after_s.filter(|_| self.problem.status == 429),
+                limit: self.more.limit,
             },
             message: self.problem.message,
         };
@@ -244,10 +245,10 @@ impl ApiError {
             };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = self.more.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        if let Some(allow) = self.more.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             headers.insert(ALLOW, allow);
         }
     }

@@ -1,8 +1,7 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND,
-    UNSUPPORTED_TYPE,
+    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND, UNSUPPORTED_TYPE,
 };
 use crate::auth::AuthError;
 use crate::convert::ConvertError;
@@ -39,7 +38,10 @@ impl From<ConvertError> for ApiError {
             ConvertError::Busy => Self::busy(error.to_string(), 5),
             ConvertError::Unavailable(cause) => {
                 log::error!("documents cannot be converted: {cause}");
-                Self::busy("Documents cannot be converted at this moment; the administrator finds the cause in the log.", 60)
+                Self::busy(
+                    "Documents cannot be converted at this moment; the administrator finds the cause in the log.",
+                    60,
+                )
             }
             error if error.is_document_fault() => Self::new(&BAD_DOCUMENT, error.to_string()),
             error => Self::internal(error),

@@ -26,7 +26,11 @@ pub(super) fn methods(path: &str) -> Vec<&'static str> {
         let paths = Api::openapi().paths.paths;
         paths.into_iter().map(|(template, item)| (template, of_item(&item))).collect()
     });
-    PATHS.iter().find(|(template, _)| matches(template, path)).map(|(_, methods)| methods.clone()).unwrap_or_default()
+    PATHS
+        .iter()
+        .find(|(template, _)| matches(template, path))
+        .map(|(_, methods)| methods.clone())
+        .unwrap_or_default()
 }
 
 fn of_item(item: &utoipa::openapi::PathItem) -> Vec<&'static str> {
@@ -34,8 +38,7 @@ fn of_item(item: &utoipa::openapi::PathItem) -> Vec<&'static str> {
     if item.get.is_some() {
         methods.extend(["GET", "HEAD"]);
     }
-    let others =
-        [("POST", &item.post), ("PUT", &item.put), ("PATCH", &item.patch), ("DELETE", &item.delete)];
+    let others = [("POST", &item.post), ("PUT", &item.put), ("PATCH", &item.patch), ("DELETE", &item.delete)];
     methods.extend(others.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method));
     methods
 }
@@ -87,7 +90,8 @@ impl Modify for Common {
             );
         }
         for item in description.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 add_common_errors(operation);
             }

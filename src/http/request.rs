@@ -149,7 +149,8 @@ impl Request {
     /// Who sends no key may do a key's everyday work only where the appliance was told so, and
     /// nothing administrative ever.
     fn anonymous(&self, scope: Scope) -> Result<Caller, ApiError> {
-        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| self.headers.contains_key(*name));
+        let forwarded =
+            ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| self.headers.contains_key(*name));
         let no_key = || ApiError::new(&NO_KEY, "An API key is required");
         if self.app.config().require_api_key || forwarded {
             return Err(no_key());
@@ -170,7 +171,8 @@ fn require(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
 fn credential(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let malformed = || ApiError::new(&INVALID_KEY, "Invalid API key provided");
     let mut found: Option<&str> = None;
-    let from_header = headers.get_all("x-api-key").iter().map(|value| value.to_str().map_err(|_| malformed()));
+    let from_header =
+        headers.get_all("x-api-key").iter().map(|value| value.to_str().map_err(|_| malformed()));
     let from_bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
         let value = value.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
@@ -180,7 +182,10 @@ fn credential(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         let value = value?;
         match found {
             Some(first) if first != value => {
-                return Err(ApiError::new(&INVALID_REQUEST, "Two different API keys came with one request; send one."));
+                return Err(ApiError::new(
+                    &INVALID_REQUEST,
+                    "Two different API keys came with one request; send one.",
+                ));
             }
             _ => found = Some(value),
         }
@@ -208,7 +213,8 @@ mod tests {
 
     #[test]
     fn finds_the_one_credential() {
-        let cases: &[(&[(&str, &str)], Result<Option<&str>, ()>)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], Result<Option<&'a str>, ()>);
+        let cases: &[Case<'_>] = &[
             (&[], Ok(None)),
             (&[("x-api-key", "a")], Ok(Some("a"))),
             (&[("x-api-key", "")], Ok(None)),

@@ -90,11 +90,7 @@ impl Server {
     pub fn listen(&mut self, listener: TcpListener) {
         let (shared, mut stop) = (self.shared.clone(), self.stop.subscribe());
         self.loops.push(tokio::spawn(async move {
-            loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
-                    _ = stop.wait_for(|stop| *stop) => break,
-                };
+            while let Some(accepted) = unless_stopped(listener.accept(), &mut stop).await {
                 match accepted {
                     Ok((stream, address)) => {
                         // Answers are small and final; waiting to fill a segment only delays them.
@@ -112,11 +108,7 @@ impl Server {
         let (shared, mut stop) = (self.shared.clone(), self.stop.subscribe());
         let own_uid = rustix::process::geteuid().as_raw();
         self.loops.push(tokio::spawn(async move {
-            loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
-                    _ = stop.wait_for(|stop| *stop) => break,
-                };
+            while let Some(accepted) = unless_stopped(listener.accept(), &mut stop).await {
                 match accepted {
                     Ok((stream, _)) => match stream.peer_cred().map(|peer| peer.uid()) {
                         Ok(uid) if uid == 0 || uid == own_uid => {
@@ -142,6 +134,14 @@ impl Server {
         {
             log::warn!("connections were cut after {} s of waiting", patience.as_secs());
         }
+    }
+}
+
+/// The next connection, or `None` once nobody is to be let in any more.
+async fn unless_stopped<T>(accept: impl Future<Output = T>, stop: &mut watch::Receiver<bool>) -> Option<T> {
+    tokio::select! {
+        accepted = accept => Some(accepted),
+        _ = stop.wait_for(|stop| *stop) => None,
     }
 }
 

@@ -182,7 +182,12 @@ impl Queue {
 
     /// One page of at most `limit` jobs, newest first. Of the filter's `number_prefix` only the
     /// digits count.
-    pub async fn list(&self, mut filter: ListFilter, start: Position, limit: u32) -> Result<JobPage, QueueError> {
+    pub async fn list(
+        &self,
+        mut filter: ListFilter,
+        start: Position,
+        limit: u32,
+    ) -> Result<JobPage, QueueError> {
         filter.number_prefix = filter.number_prefix.map(|text| FaxNumber::prefix(&text));
         Ok(self.inner.db.list_jobs(filter, start, limit).await?)
     }
@@ -226,8 +231,11 @@ impl Queue {
     pub async fn cancel(&self, id: JobId, by: &str) -> Result<Job, CancelError> {
         let inner = &self.inner;
         let (by, now) = (by.to_owned(), inner.clock.now());
-        let moved =
-            inner.db.move_job(id, move |stage| stage.cancel(&by, now)).await?.map_err(CancelError::TooLate)?;
+        let moved = inner
+            .db
+            .move_job(id, move |stage| stage.cancel(&by, now))
+            .await?
+            .map_err(CancelError::TooLate)?;
         inner.moved(id, moved.freed()).await;
         if moved.job().state.is_calling() {
             inner.ask_to_hang_up(id, EndEarly::Cancelled);

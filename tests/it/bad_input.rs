@@ -70,7 +70,8 @@ async fn each_mistake_is_named_and_nothing_stays() {
 
     let headers = [("x-api-key", demo.api_key.as_str()), ("content-type", "application/json")];
     demo.http.call(Method::POST, "/fax", &headers, "{}").await.expect(422);
-    let headers = [("x-api-key", demo.api_key.as_str()), ("content-type", "multipart/form-data; boundary=edge")];
+    let headers =
+        [("x-api-key", demo.api_key.as_str()), ("content-type", "multipart/form-data; boundary=edge")];
     demo.http.call(Method::POST, "/fax", &headers, "--edge\r\nContent-Dispo").await.expect(400);
 
     assert_eq!(files_below(&spool), before, "refused documents left files behind");
@@ -148,7 +149,8 @@ async fn every_failure_has_the_one_body() {
         (Method::POST, "/admin/api-keys", 403, "authorization_error"),
     ];
     for (method, path, status, kind) in cases {
-        let answer = demo.http.call(method.clone(), path, &[("x-api-key", &demo.api_key)], "").await.expect(status);
+        let answer =
+            demo.http.call(method.clone(), path, &[("x-api-key", &demo.api_key)], "").await.expect(status);
         let body = answer.json();
         assert_eq!((&body["status"], &body["instance"]), (&json!(status), &json!(path)));
         assert_eq!(body["error"]["type"], kind);

@@ -29,7 +29,11 @@ fn check_tells_where_the_mistake_is() {
     let shown = file.display().to_string();
     let checked = pagewire(&["check", "--config", &shown], &[]);
     assert_eq!(checked.status.code(), Some(2));
-    assert!(err(&checked).contains(&format!("{shown}, line 5: there is no setting 'line.speed'")), "{}", err(&checked));
+    assert!(
+        err(&checked).contains(&format!("{shown}, line 5: there is no setting 'line.speed'")),
+        "{}",
+        err(&checked)
+    );
     let served = pagewire(&["serve", "--config", &shown], &[]);
     assert_eq!((served.status.code(), err(&served)), (Some(2), err(&checked)));
 
@@ -52,7 +56,11 @@ fn the_packaged_configuration_is_valid() {
     }
     let uncommented: String = text
         .lines()
-        .map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ") && !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| rest.contains(" = ") && !rest.starts_with(' '))
+                .unwrap_or(line)
+        })
         .fold(String::new(), |all, line| all + line + "\n");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.toml");
@@ -131,7 +139,9 @@ async fn two_servers_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::start(folder.path(), "loopback", &[]).await;
     let data = folder.path().display().to_string();
-    let second = in_background(move || pagewire(&["serve", "--data-dir", &data, "--listen", "127.0.0.1:0"], &[])).await;
+    let second =
+        in_background(move || pagewire(&["serve", "--data-dir", &data, "--listen", "127.0.0.1:0"], &[]))
+            .await;
     assert_eq!(second.status.code(), Some(1));
     assert!(err(&second).contains("another Pagewire is running"), "{}", err(&second));
     assert_eq!(serve.terminate(), Some(0));
@@ -151,12 +161,18 @@ async fn a_newer_database_and_a_missing_key_are_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::start(folder.path(), "loopback", &[]).await;
     assert_eq!(serve.terminate(), Some(0));
-    let start = || pagewire(&["serve", "--data-dir", folder.path().to_str().unwrap(), "--listen", "127.0.0.1:0"], &[]);
+    let start = || {
+        pagewire(&["serve", "--data-dir", folder.path().to_str().unwrap(), "--listen", "127.0.0.1:0"], &[])
+    };
     let kek = folder.path().join("keys/kek");
     let aside = folder.path().join("kek.aside");
     std::fs::rename(&kek, &aside).unwrap();
     let refused = start();
-    assert!(err(&refused).contains("the sealing key") && err(&refused).contains("is missing"), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("the sealing key") && err(&refused).contains("is missing"),
+        "{}",
+        err(&refused)
+    );
     std::fs::rename(&aside, &kek).unwrap();
     let database = rusqlite::Connection::open(folder.path().join("pagewire.db")).unwrap();
     database.pragma_update(None, "user_version", 999).unwrap();

@@ -10,7 +10,8 @@ async fn a_fax_is_accepted_followed_and_listed() {
     let demo = Demo::start();
     let accepted = demo.http.send_fax(&demo.api_key, "+15551234567", &pdf(2)).await.expect(202).json();
     let keys: Vec<&String> = accepted.as_object().unwrap().keys().collect();
-    let faxbot = ["id", "to", "status", "error", "pages", "backend", "provider_sid", "created_at", "updated_at"];
+    let faxbot =
+        ["id", "to", "status", "error", "pages", "backend", "provider_sid", "created_at", "updated_at"];
     assert_eq!(keys[..9], faxbot);
     assert_eq!(accepted["to"], "+15551234567");
     assert_eq!(accepted["status"], "queued");
@@ -20,7 +21,10 @@ async fn a_fax_is_accepted_followed_and_listed() {
 
     let id = accepted["id"].as_str().unwrap();
     let done = demo.http.finished(&demo.api_key, id).await;
-    assert_eq!((&done["status"], &done["state"], &done["confirmed_pages"]), (&json!("SUCCESS"), &json!("delivered"), &json!(2)));
+    assert_eq!(
+        (&done["status"], &done["state"], &done["confirmed_pages"]),
+        (&json!("SUCCESS"), &json!("delivered"), &json!(2))
+    );
 
     let attempts = demo.http.get(&format!("/fax/{id}/attempts"), &demo.api_key).await.expect(200).json();
     assert_eq!(attempts.as_array().unwrap().len(), 1);
@@ -43,14 +47,22 @@ async fn a_fax_is_accepted_followed_and_listed() {
     assert_eq!(all["jobs"][0]["to_number"], "+15551234567");
     assert!(all["total"].as_u64().unwrap() >= 2, "the sample fax is there too");
     let next = all["next_cursor"].as_str().unwrap();
-    let second = demo.http.get(&format!("/admin/fax-jobs?limit=1&cursor={next}"), &demo.admin_key).await.expect(200).json();
+    let second = demo
+        .http
+        .get(&format!("/admin/fax-jobs?limit=1&cursor={next}"), &demo.admin_key)
+        .await
+        .expect(200)
+        .json();
     assert_ne!(second["jobs"][0]["id"], all["jobs"][0]["id"]);
     for bad in ["limit=0", "limit=101", "status=lost", "cursor=x", "surprise=1"] {
         demo.http.get(&format!("/admin/fax-jobs?{bad}"), &demo.admin_key).await.expect(422);
     }
     let one = demo.http.get(&format!("/admin/fax-jobs/{id}"), &demo.admin_key).await.expect(200).json();
     assert_eq!(one["id"], id);
-    demo.http.json(Method::POST, &format!("/admin/fax-jobs/{id}/refresh"), &demo.admin_key, json!({})).await.expect(200);
+    demo.http
+        .json(Method::POST, &format!("/admin/fax-jobs/{id}/refresh"), &demo.admin_key, json!({}))
+        .await
+        .expect(200);
     demo.http.get(&format!("/admin/fax-jobs/{id}/pdf"), &demo.admin_key).await.expect(200);
     demo.http.get("/admin/fax-jobs", &demo.api_key).await.expect(403);
 
@@ -61,14 +73,18 @@ async fn a_fax_is_accepted_followed_and_listed() {
 async fn the_inbox_has_what_was_sent() {
     let demo = Demo::start();
     let before = demo.http.get("/inbound", &demo.api_key).await.expect(200).json().as_array().unwrap().len();
-    let id = demo.http.send_fax(&demo.api_key, "5551234567", b"plain text").await.expect(202).json()["id"].clone();
+    let id =
+        demo.http.send_fax(&demo.api_key, "5551234567", b"plain text").await.expect(202).json()["id"].clone();
     demo.http.finished(&demo.api_key, id.as_str().unwrap()).await;
     let inbox = demo.http.get("/inbound", &demo.api_key).await.expect(200).json();
     assert_eq!(inbox.as_array().unwrap().len(), before + 1);
     let newest = &inbox[0];
     let keys: Vec<&String> = newest.as_object().unwrap().keys().collect();
     assert_eq!(keys[..8], ["id", "fr", "to", "status", "backend", "pages", "size_bytes", "created_at"]);
-    assert_eq!((&newest["to"], &newest["pages"], &newest["status"]), (&json!("+15551234567"), &json!(1), &json!("received")));
+    assert_eq!(
+        (&newest["to"], &newest["pages"], &newest["status"]),
+        (&json!("+15551234567"), &json!(1), &json!("received"))
+    );
     let path = format!("/inbound/{}", newest["id"].as_str().unwrap());
     assert_eq!(demo.http.get(&path, &demo.api_key).await.expect(200).json(), *newest);
     let document = demo.http.get(&format!("{path}/pdf"), &demo.api_key).await.expect(200);
@@ -83,7 +99,8 @@ async fn the_same_idempotency_key_sends_once() {
         let (_, body) = form(&[("to", to)], &[document]);
         let body = String::from_utf8(body).unwrap().replace("--edge", &format!("--{edge}"));
         let media_type = format!("multipart/form-data; boundary={edge}");
-        let headers = [("x-api-key", demo.api_key.as_str()), ("content-type", &media_type), ("idempotency-key", key)];
+        let headers =
+            [("x-api-key", demo.api_key.as_str()), ("content-type", &media_type), ("idempotency-key", key)];
         demo.http.call(Method::POST, "/fax", &headers, body).await
     };
     let first = send("order-7", "+15551234567", b"seven", "a").await.expect(202);
@@ -122,7 +139,12 @@ async fn a_waiting_client_hears_of_the_change_and_can_cancel() {
     let ended = demo.http.finished(&demo.test_key, id).await;
     assert_eq!((&ended["status"], &ended["outcome"]["class"]), (&json!("FAILED"), &json!("cancelled")));
     assert!(ended["error"].as_str().unwrap().ends_with('.'));
-    let late = demo.http.json(Method::DELETE, &format!("/fax/{id}"), &demo.test_key, json!({})).await.expect(409).json();
+    let late = demo
+        .http
+        .json(Method::DELETE, &format!("/fax/{id}"), &demo.test_key, json!({}))
+        .await
+        .expect(409)
+        .json();
     assert!(late["detail"].as_str().unwrap().contains("cancelled"), "{late}");
 }
 
@@ -151,7 +173,8 @@ async fn keys_are_made_rotated_and_revoked() {
     assert_eq!((&mine["owner"], &mine["status"]), (&json!("reception"), &json!("active")));
 
     let rotate = format!("/admin/api-keys/{id}/rotate");
-    let rotated = demo.http.json(Method::POST, &rotate, admin, json!({"grace_seconds": 60})).await.expect(200).json();
+    let rotated =
+        demo.http.json(Method::POST, &rotate, admin, json!({"grace_seconds": 60})).await.expect(200).json();
     let fresh = rotated["token"].as_str().unwrap();
     assert!(rotated["previous_valid_until"].is_string());
     demo.http.get(&fax_path, token).await.expect(200);
@@ -162,7 +185,8 @@ async fn keys_are_made_rotated_and_revoked() {
     demo.http.get(&fax_path, last).await.expect(200);
 
     let path = format!("/admin/api-keys/{id}");
-    let done = demo.http.json(Method::DELETE, &path, admin, json!({"reason": "left"})).await.expect(200).json();
+    let done =
+        demo.http.json(Method::DELETE, &path, admin, json!({"reason": "left"})).await.expect(200).json();
     assert_eq!(done, json!({"status": "ok"}));
     let refused = demo.http.get(&fax_path, last).await.expect(401).json();
     assert_eq!(refused["reason"], "revoked", "who holds the right secret is told why");
@@ -204,7 +228,12 @@ async fn the_bootstrap_key_opens_an_appliance_without_administrator() {
 async fn the_request_ceiling_is_exact() {
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::start(folder.path(), "loopback", &[("MAX_REQUESTS_PER_MINUTE", "5")]).await;
-    let created = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, json!({"name": "busy"})).await.expect(200).json();
+    let created = serve
+        .http
+        .json(Method::POST, "/admin/api-keys", BOOTSTRAP, json!({"name": "busy"}))
+        .await
+        .expect(200)
+        .json();
     let token = created["token"].as_str().unwrap();
     let mut statuses = Vec::new();
     let mut last = None;

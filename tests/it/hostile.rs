@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compress, Compression, FlushCompress};
 
 /// A sound PDF of `pages` empty Letter pages.
-pub fn pdf_of_pages(pages: usize) -> Vec<u8> {
+pub(crate) fn pdf_of_pages(pages: usize) -> Vec<u8> {
     let mut pdf = PdfBuilder::new();
     let kids: Vec<String> = (0..pages).map(|page| format!("{} 0 R", page + 3)).collect();
     pdf.object("<< /Type /Catalog /Pages 2 0 R >>");
@@ -20,18 +20,21 @@ pub fn pdf_of_pages(pages: usize) -> Vec<u8> {
     pdf.finish("")
 }
 
-/// A page whose content is 1 GiB of white space, compressed three times over into about 2 kB.
-pub fn pdf_nested_flate() -> Vec<u8> {
-    const MEBIBYTES: u32 = 1024;
-    let once = zlib_of_zeros(MEBIBYTES);
-    let thrice = zlib(&zlib(&once));
+/// A page whose content is 1 GiB of white space, compressed three times over into less than 1 kB.
+pub(crate) fn pdf_nested_flate() -> Vec<u8> {
+    pdf_of_white_space(1024)
+}
+
+/// A page whose content is `mebibytes` of white space, compressed three times over.
+pub(crate) fn pdf_of_white_space(mebibytes: u32) -> Vec<u8> {
+    let thrice = zlib(&zlib(&zlib_of_zeros(mebibytes)));
     one_page_pdf("", |pdf| {
         pdf.stream("/Filter [/FlateDecode /FlateDecode /FlateDecode]", &thrice);
     })
 }
 
 /// A page with one image of `width` × `height` RGB pixels and almost no data.
-pub fn pdf_with_image(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn pdf_with_image(width: u32, height: u32) -> Vec<u8> {
     one_page_pdf("/Resources << /XObject << /I 5 0 R >> >>", |pdf| {
         pdf.stream("", b"q 612 0 0 792 0 0 cm /I Do Q");
         pdf.stream(
@@ -45,7 +48,7 @@ pub fn pdf_with_image(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// Forms that call the next ten times, twelve deep: a billion times what the last one draws, and more.
-pub fn pdf_exponential_forms() -> Vec<u8> {
+pub(crate) fn pdf_exponential_forms() -> Vec<u8> {
     const DEPTH: usize = 12;
     const FIRST_FORM: usize = 5;
     one_page_pdf("/Resources << /XObject << /F 5 0 R >> >>", |pdf| {
@@ -65,7 +68,7 @@ pub fn pdf_exponential_forms() -> Vec<u8> {
 }
 
 /// A form that calls itself.
-pub fn pdf_recursive_form() -> Vec<u8> {
+pub(crate) fn pdf_recursive_form() -> Vec<u8> {
     one_page_pdf("/Resources << /XObject << /F 5 0 R >> >>", |pdf| {
         pdf.stream("", b"/F Do");
         pdf.stream(
@@ -77,7 +80,7 @@ pub fn pdf_recursive_form() -> Vec<u8> {
 }
 
 /// A page of `width` × `height`, given as PDF writes numbers, so that it need not be one.
-pub fn pdf_with_media_box(width: &str, height: &str) -> Vec<u8> {
+pub(crate) fn pdf_with_media_box(width: &str, height: &str) -> Vec<u8> {
     let mut pdf = PdfBuilder::new();
     pdf.object("<< /Type /Catalog /Pages 2 0 R >>");
     pdf.object("<< /Type /Pages /Count 1 /Kids [3 0 R] >>");
@@ -87,7 +90,7 @@ pub fn pdf_with_media_box(width: &str, height: &str) -> Vec<u8> {
 }
 
 /// A page filled with a pattern whose tile repeats every millionth of a unit.
-pub fn pdf_with_tiny_tiles() -> Vec<u8> {
+pub(crate) fn pdf_with_tiny_tiles() -> Vec<u8> {
     one_page_pdf("/Resources << /Pattern << /P 5 0 R >> >>", |pdf| {
         pdf.stream("", b"/Pattern cs /P scn 0 0 612 792 re f");
         pdf.stream(
@@ -99,7 +102,7 @@ pub fn pdf_with_tiny_tiles() -> Vec<u8> {
 }
 
 /// Arrays within arrays, `depth` deep, in a page's content and in its dictionary.
-pub fn pdf_with_nested_arrays(depth: usize) -> Vec<u8> {
+pub(crate) fn pdf_with_nested_arrays(depth: usize) -> Vec<u8> {
     let nested = "[".repeat(depth) + &"]".repeat(depth);
     one_page_pdf(&format!("/Nested {nested}"), |pdf| {
         pdf.stream("", format!("{nested} TJ {nested} 0 d").as_bytes());
@@ -107,7 +110,7 @@ pub fn pdf_with_nested_arrays(depth: usize) -> Vec<u8> {
 }
 
 /// A PDF that opens only with a password that nobody has.
-pub fn pdf_encrypted() -> Vec<u8> {
+pub(crate) fn pdf_encrypted() -> Vec<u8> {
     let mut pdf = PdfBuilder::new();
     pdf.object("<< /Type /Catalog /Pages 2 0 R >>");
     pdf.object("<< /Type /Pages /Count 1 /Kids [3 0 R] >>");
@@ -120,12 +123,12 @@ pub fn pdf_encrypted() -> Vec<u8> {
 }
 
 /// A PDF whose list of pages is empty.
-pub fn pdf_without_pages() -> Vec<u8> {
+pub(crate) fn pdf_without_pages() -> Vec<u8> {
     pdf_of_pages(0)
 }
 
 /// A PNG header for `width` × `height` RGBA pixels, with almost no data after it.
-pub fn png_of_size(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png_of_size(width: u32, height: u32) -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1A\n".to_vec();
     let mut header = Vec::new();
     header.extend_from_slice(&width.to_be_bytes());
@@ -139,7 +142,7 @@ pub fn png_of_size(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// A baseline JPEG header for 65535 × 65535 pixels in three components, and an entropy stream of nothing.
-pub fn jpeg_of_largest_size() -> Vec<u8> {
+pub(crate) fn jpeg_of_largest_size() -> Vec<u8> {
     let mut jpeg = b"\xFF\xD8".to_vec();
     jpeg.extend_from_slice(b"\xFF\xDB\0\x43\0");
     jpeg.extend_from_slice(&[1; 64]);
@@ -157,7 +160,7 @@ pub fn jpeg_of_largest_size() -> Vec<u8> {
 }
 
 /// A TIFF whose second page is followed by its first.
-pub fn tiff_with_looping_pages() -> Vec<u8> {
+pub(crate) fn tiff_with_looping_pages() -> Vec<u8> {
     let mut tiff = b"II\x2A\0\x08\0\0\0".to_vec();
     let directory_bytes = 2 + 9 * 12 + 4;
     let second = 8 + directory_bytes;
@@ -170,7 +173,7 @@ pub fn tiff_with_looping_pages() -> Vec<u8> {
 }
 
 /// A TIFF of `width` × `height` one-bit pixels whose strip is eight bytes.
-pub fn tiff_of_size(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn tiff_of_size(width: u32, height: u32) -> Vec<u8> {
     let mut tiff = b"II\x2A\0\x08\0\0\0".to_vec();
     tiff_directory(&mut tiff, width, height, 8 + 2 + 9 * 12 + 4, 0);
     tiff.extend_from_slice(&[0xAA; 8]);
@@ -178,7 +181,7 @@ pub fn tiff_of_size(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// A text of nothing but page breaks around one letter each.
-pub fn text_of_pages(pages: usize) -> Vec<u8> {
+pub(crate) fn text_of_pages(pages: usize) -> Vec<u8> {
     b"x\x0C".repeat(pages)
 }
 

@@ -126,7 +126,8 @@ async fn long_polls_end_with_the_server() {
     }
     demo.http.call(Method::GET, "/health", &[], "").await.expect(200);
     let stopped = tokio::task::spawn_blocking(move || demo.stop());
-    let code = tokio::time::timeout(Duration::from_secs(15), stopped).await.expect("it stops in time").unwrap();
+    let code =
+        tokio::time::timeout(Duration::from_secs(15), stopped).await.expect("it stops in time").unwrap();
     assert_eq!(code, Some(0));
     for poll in polls {
         assert!(matches!(poll.await.unwrap(), 0 | 200));
@@ -137,7 +138,8 @@ async fn long_polls_end_with_the_server() {
 async fn the_metrics_have_a_listener_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let serve = Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &metrics.to_string())]).await;
+    let serve =
+        Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &metrics.to_string())]).await;
     serve.http.call(Method::GET, "/fax", &[("x-api-key", "wrong")], "").await.expect(401);
     let text = Http::new(metrics).call(Method::GET, "/metrics", &[], "").await.expect(200);
     assert!(String::from_utf8_lossy(&text.body).contains("pagewire_auth_total{outcome=\"malformed\"} 1"));

@@ -2,6 +2,9 @@
 //!
 //! Most start the real program and speak to it over a socket, as its users do.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
+#![expect(unreachable_pub, reason = "nothing is outside a test binary; pub marks what its modules share")]
+
 mod bad_input;
 mod command_line;
 mod contract;

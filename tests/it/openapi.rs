@@ -54,10 +54,15 @@ async fn every_operation_is_served_as_described() {
     let created = demo.http.json(Method::POST, "/admin/api-keys", &demo.admin_key, none).await;
     let powerless = created.expect(200).json()["token"].as_str().unwrap().to_owned();
     for (path, item) in description()["paths"].as_object().unwrap() {
-        let address = path.replace("{id}", "0190b3c0000070008000000000000000").replace("{page}", "1.png").replace("{number}", "1");
-        let described: BTreeSet<String> = item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        let address = path
+            .replace("{id}", "0190b3c0000070008000000000000000")
+            .replace("{page}", "1.png")
+            .replace("{number}", "1");
+        let described: BTreeSet<String> =
+            item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            let answer = demo.http.json(method.parse().unwrap(), &address, &powerless, serde_json::json!({})).await;
+            let answer =
+                demo.http.json(method.parse().unwrap(), &address, &powerless, serde_json::json!({})).await;
             if !described.contains(method) {
                 assert_eq!(answer.status, 405, "{method} {path} is served but not described");
                 continue;
@@ -66,7 +71,11 @@ async fn every_operation_is_served_as_described() {
             match operation["security"][0]["api_key"][0].as_str() {
                 Some(scope) => {
                     let body = answer.expect(403).json();
-                    assert_eq!(body["detail"], format!("Insufficient scope: {scope} required"), "{method} {path}");
+                    assert_eq!(
+                        body["detail"],
+                        format!("Insufficient scope: {scope} required"),
+                        "{method} {path}"
+                    );
                     let anonymous = demo.http.call(method.parse().unwrap(), &address, &[], "").await;
                     assert_eq!(anonymous.status, 401, "{method} {path}");
                 }

@@ -38,22 +38,20 @@ assert FaxbotClient(url, key).plugins.list_plugins() == []
 print("all promises kept")
 "#;
 
+/// Runs a command that must succeed; answers what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[tokio::test]
 async fn works_unchanged() {
     let folder = tempfile::tempdir().unwrap();
-    let packages = folder.path().join("packages");
-    let install = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(&packages)
-        .args(["faxbot==1.1.0", "requests"])
-        .output();
-    match install {
-        Ok(output) if output.status.success() => {}
-        _ => {
-            eprintln!("SKIPPED: the Python client cannot be installed here");
-            return;
-        }
-    }
+    let python = folder.path().join("python");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&python));
+    let install = ["install", "--quiet", "--disable-pip-version-check", "faxbot==1.1.0", "requests"];
+    run(Command::new(python.join("bin/pip")).args(install));
     let demo = Demo::start();
     let files: [(&str, Vec<u8>); 5] = [
         ("x.pdf", pdf(2)),
@@ -65,13 +63,8 @@ async fn works_unchanged() {
     for (name, content) in files {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
-    let output = Command::new("python3")
+    let said = run(Command::new(python.join("bin/python"))
         .args(["-c", SCRIPT, &format!("http://{}", demo.http.address), &demo.api_key])
-        .arg(folder.path())
-        .env("PYTHONPATH", &packages)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "all promises kept\n");
+        .arg(folder.path()));
+    assert_eq!(said, "all promises kept\n");
 }

@@ -18,19 +18,22 @@ async fn nothing_that_starts_afterwards_is_let_in() {
     let demo = Demo::start();
     for round in 0..ROUNDS {
         let new = json!({"name": format!("doomed {round}"), "scopes": ["fax:read"]});
-        let key = demo.http.json(Method::POST, "/admin/api-keys", &demo.admin_key, new).await.expect(200).json();
+        let key =
+            demo.http.json(Method::POST, "/admin/api-keys", &demo.admin_key, new).await.expect(200).json();
         let token = key["token"].as_str().unwrap().to_owned();
         let revoked = Arc::new(AtomicBool::new(false));
         let let_in = Arc::new(AtomicU64::new(0));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                let (http, token, revoked, let_in) = (demo.http.clone(), token.clone(), revoked.clone(), let_in.clone());
+                let (http, token, revoked, let_in) =
+                    (demo.http.clone(), token.clone(), revoked.clone(), let_in.clone());
                 tokio::spawn(async move {
                     let mut connection = http.connect().await;
                     let mut refused = 0;
                     while refused < 50 {
                         let after = revoked.load(Ordering::SeqCst);
-                        let answer = connection.call(Method::GET, "/fax", &[("x-api-key", &token)], "").await.unwrap();
+                        let answer =
+                            connection.call(Method::GET, "/fax", &[("x-api-key", &token)], "").await.unwrap();
                         match answer.status {
                             200 => {
                                 assert!(!after, "let in after the acknowledgement");
@@ -66,9 +69,15 @@ async fn argon2_runs(metrics: &Http) -> u64 {
 async fn wrong_secrets_run_no_argon2() {
     let folder = tempfile::tempdir().unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let serve = Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &address.to_string())]).await;
+    let serve =
+        Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &address.to_string())]).await;
     let metrics = Http::new(address);
-    let key = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, json!({"name": "known"})).await.expect(200).json();
+    let key = serve
+        .http
+        .json(Method::POST, "/admin/api-keys", BOOTSTRAP, json!({"name": "known"}))
+        .await
+        .expect(200)
+        .json();
     let token = key["token"].as_str().unwrap();
     let forged = forged(token);
     let before = argon2_runs(&metrics).await;

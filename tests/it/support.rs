@@ -41,7 +41,8 @@ impl Demo {
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the demo printed {line:?}"));
+        let ready: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("the demo printed {line:?}"));
         let text = |name: &str| ready[name].as_str().unwrap().to_owned();
         Self {
             process: Process(child),
@@ -96,10 +97,6 @@ impl Serve {
     pub fn terminate(mut self) -> Option<i32> {
         self.process.terminate();
         self.process.0.wait().unwrap().code()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.0.id()
     }
 }
 
@@ -171,7 +168,13 @@ impl Http {
         Ok(Connection(sender))
     }
 
-    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         self.connect().await.call(method, path, headers, body).await.unwrap()
     }
 
@@ -245,11 +248,14 @@ pub fn form(fields: &[(&str, &str)], documents: &[&[u8]]) -> (String, Vec<u8>) {
     let mut body = Vec::new();
     for (name, value) in fields {
         body.extend_from_slice(
-            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                .as_bytes(),
         );
     }
     for document in documents {
-        body.extend_from_slice(b"--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n");
+        body.extend_from_slice(
+            b"--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n",
+        );
         body.extend_from_slice(document);
         body.extend_from_slice(b"\r\n");
     }

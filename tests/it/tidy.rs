@@ -77,7 +77,11 @@ fn modules_import_only_downward() {
         let module = module_of(&path);
         let text = std::fs::read_to_string(&path).unwrap();
         let Some(floor) = floor_of(&module) else {
-            assert!(OUTSIDE.contains(&module.as_str()), "{} stands on no floor; add it to FLOORS", shown(&path));
+            assert!(
+                OUTSIDE.contains(&module.as_str()),
+                "{} stands on no floor; add it to FLOORS",
+                shown(&path)
+            );
             continue;
         };
         for import in imports(&text) {
@@ -96,7 +100,8 @@ fn modules_import_only_downward() {
 #[test]
 fn the_map_in_lib_rs_is_the_tree_on_disk() {
     let lib = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let mut declared: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let mut declared: Vec<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     declared.sort_unstable();
     let mut expected: Vec<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();
     expected.extend(OUTSIDE.iter().filter(|module| !matches!(**module, "main" | "lib")));

@@ -1,3 +1,5 @@
+//! Frames there and back, and frames that nobody should send.
+
 use super::*;
 
 fn split(frame: &[u8]) -> (u8, u32, Vec<u8>) {

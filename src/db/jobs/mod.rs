@@ -318,7 +318,10 @@ mod tests {
         for logged in &events {
             assert_eq!(logged.event.subject, job.id.to_string());
             let told = logged.event.data.to_string();
-            assert!(!told.contains("5551234567") && !told.contains("Secret") && !told.contains("invoice"), "{told}");
+            assert!(
+                !told.contains("5551234567") && !told.contains("Secret") && !told.contains("invoice"),
+                "{told}"
+            );
         }
         assert_eq!(db.events_after(events[0].seq, 10).await.unwrap(), events[1..]);
     }
@@ -326,8 +329,12 @@ mod tests {
     #[tokio::test]
     async fn job_and_answer_are_stored_together_or_not_at_all() {
         let (_folder, db) = open();
-        let request =
-            RequestName { key_id: "k".into(), path: "/fax".into(), name: "n".into(), request_hash: vec![1; 32] };
+        let request = RequestName {
+            key_id: "k".into(),
+            path: "/fax".into(),
+            name: "n".into(),
+            request_hash: vec![1; 32],
+        };
         let answer = |at| Answer { request: request.clone(), status: 202, body: "{}".into(), at };
         db.insert_job(accept(new_job(), now()), Some(answer(now()))).await.unwrap();
         let second = accept(new_job(), now());

@@ -23,7 +23,9 @@ const DEFAULT_ROWS: u32 = 50;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let list = warp::path!("admin" / "fax-jobs").and(get(app)).then(|request| answer(list(request)));
-    let show = warp::path!("admin" / "fax-jobs" / String).and(get(app)).then(|id, request| answer(show(id, request)));
+    let show = warp::path!("admin" / "fax-jobs" / String)
+        .and(get(app))
+        .then(|id, request| answer(show(id, request)));
     let pdf = warp::path!("admin" / "fax-jobs" / String / "pdf")
         .and(get(app))
         .then(|id, request| answer(as_pdf(id, request)));
@@ -152,14 +154,18 @@ pub(super) fn states(word: &str) -> Result<Vec<State>, ApiError> {
     }
     word.parse::<State>().map(|state| vec![state]).map_err(|_| {
         let precise: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-        let message = format!("'status' must be queued, in_progress, SUCCESS, FAILED or one of {}.", precise.join(", "));
+        let message = format!(
+            "'status' must be queued, in_progress, SUCCESS, FAILED or one of {}.",
+            precise.join(", ")
+        );
         ApiError::field("status", "invalid", message)
     })
 }
 
 /// The place a cursor stands for.
 pub(super) fn cursor(text: &str) -> Result<Position, ApiError> {
-    let refused = |_| ApiError::field("cursor", "invalid", "'cursor' must be the next_cursor of an earlier answer.");
+    let refused =
+        |_| ApiError::field("cursor", "invalid", "'cursor' must be the next_cursor of an earlier answer.");
     text.parse().map(Position::Before).map_err(refused)
 }
 

@@ -24,9 +24,12 @@ use crate::http::request::{Permitted, Request};
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let create = warp::path!("admin" / "api-keys").and(post(app)).then(|request| answer(create(request)));
     let list = warp::path!("admin" / "api-keys").and(get(app)).then(|request| answer(list(request)));
-    let show = warp::path!("admin" / "api-keys" / String).and(get(app)).then(|id, request| answer(show(id, request)));
-    let revoke =
-        warp::path!("admin" / "api-keys" / String).and(delete(app)).then(|id, request| answer(revoke(id, request)));
+    let show = warp::path!("admin" / "api-keys" / String)
+        .and(get(app))
+        .then(|id, request| answer(show(id, request)));
+    let revoke = warp::path!("admin" / "api-keys" / String)
+        .and(delete(app))
+        .then(|id, request| answer(revoke(id, request)));
     let rotate = warp::path!("admin" / "api-keys" / String / "rotate")
         .and(post(app))
         .then(|id, request| answer(rotate(id, request)));
@@ -158,7 +161,9 @@ pub(in crate::http) async fn create(request: Request) -> Result<Response, ApiErr
         ip_allow: body
             .ip_allow
             .iter()
-            .map(|text| text.parse().map_err(|error| ApiError::field("ip_allow", "invalid", format!("{error}"))))
+            .map(|text| {
+                text.parse().map_err(|error| ApiError::field("ip_allow", "invalid", format!("{error}")))
+            })
             .collect::<Result<_, _>>()?,
         not_before: body.not_before,
         expires_at: body.expires_at,

@@ -18,7 +18,8 @@ use crate::http::error::{ApiError, FAX_NOT_FOUND, ProblemBody};
 use crate::http::request::Request;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    let list = warp::path!("fax" / String / "attempts").and(get(app)).then(|id, request| answer(list(id, request)));
+    let list =
+        warp::path!("fax" / String / "attempts").and(get(app)).then(|id, request| answer(list(id, request)));
     let trace = warp::path!("fax" / String / "attempts" / u32 / "trace")
         .and(get(app))
         .then(|id, number, request| answer(trace(id, number, request)));

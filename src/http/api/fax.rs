@@ -25,7 +25,8 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let list = warp::path!("fax").and(get(app)).then(|request| answer(list(request)));
     let show = warp::path!("fax" / String).and(get(app)).then(|id, request| answer(show(id, request)));
     let cancel = warp::path!("fax" / String).and(delete(app)).then(|id, request| answer(cancel(id, request)));
-    let pdf = warp::path!("fax" / String / "pdf").and(get(app)).then(|id, request| answer(as_pdf(id, request)));
+    let pdf =
+        warp::path!("fax" / String / "pdf").and(get(app)).then(|id, request| answer(as_pdf(id, request)));
     let png = warp::path!("fax" / String / "pages" / String)
         .and(get(app))
         .then(|id, page, request| answer(page_png(id, page, request)));
@@ -133,11 +134,16 @@ pub(in crate::http) async fn as_pdf(id: String, request: Request) -> Result<Resp
     security(("api_key" = ["fax:read"])),
     responses((status = 200, content_type = "image/png", body = Vec<u8>),
         (status = 404, description = "No such fax or page", body = ProblemBody)))]
-pub(in crate::http) async fn page_png(id: String, page: String, request: Request) -> Result<Response, ApiError> {
+pub(in crate::http) async fn page_png(
+    id: String,
+    page: String,
+    request: Request,
+) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
     let job = own_job(&request, &id)?;
     let missing = || ApiError::new(&FAX_NOT_FOUND, "This fax has no such page.");
-    let number: usize = page.strip_suffix(".png").and_then(|number| number.parse().ok()).ok_or_else(missing)?;
+    let number: usize =
+        page.strip_suffix(".png").and_then(|number| number.parse().ok()).ok_or_else(missing)?;
     let pages = request.app.queue().pages(&job).await?;
     let page = number.checked_sub(1).and_then(|index| pages.into_iter().nth(index)).ok_or_else(missing)?;
     let png = request.app.converter().page_png(page).await?;
@@ -156,7 +162,10 @@ pub(super) fn own_job(request: &Permitted, text: &str) -> Result<Job, ApiError> 
 /// A fax's pages as a PDF, G4 strips untouched.
 pub(super) async fn pdf_of(request: &Permitted, job: &Job) -> Result<Response, ApiError> {
     if job.document.is_none() {
-        return Err(ApiError::new(&FAX_NOT_FOUND, "The document is still being prepared; try again in a moment."));
+        return Err(ApiError::new(
+            &FAX_NOT_FOUND,
+            "The document is still being prepared; try again in a moment.",
+        ));
     }
     let pages = request.app.queue().pages(job).await?;
     Ok(document(pdf::from_pages(&pages), "application/pdf", &format!("fax-{}.pdf", job.id)))

@@ -1,6 +1,10 @@
 //! `/health`, `/health/ready` and `/openapi.json`: what everybody may know.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -13,12 +17,21 @@ use crate::http::error::ApiError;
 use crate::http::openapi;
 use crate::http::request::Request;
 
+/// How long a look at the parts is good for.
+const FRESH: Duration = Duration::from_secs(1);
+
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let health = warp::path!("health").and(get(app)).then(|_| answer(health()));
-    let ready = warp::path!("health" / "ready").and(get(app)).then(|request| answer(ready(request)));
+    let last = LastLook::default();
+    let ready = warp::path!("health" / "ready")
+        .and(get(app))
+        .then(move |request| answer(ready(request, last.clone())));
     let description = warp::path!("openapi.json").and(get(app)).then(|_| answer(description()));
     health.or(ready).unify().or(description).unify().boxed()
 }
+
+/// When the parts were last looked at, whether all was well, and the answers.
+type LastLook = Arc<Mutex<Option<(Instant, bool, Checks)>>>;
 
 /// Whether the server runs.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +49,7 @@ pub(in crate::http) struct Readiness {
     checks: Checks,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(in crate::http) struct Checks {
     database: String,
     spool: String,
@@ -53,8 +66,24 @@ pub(in crate::http) async fn health() -> Result<Response, ApiError> {
 /// Whether it can do its work
 #[utoipa::path(get, path = "/health/ready", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, description = "Something is missing", body = Readiness)))]
-pub(in crate::http) async fn ready(request: Request) -> Result<Response, ApiError> {
+pub(in crate::http) async fn ready(request: Request, last: LastLook) -> Result<Response, ApiError> {
     let app = request.unchecked();
+    // Anybody may ask, and the answer costs disk syncs: askers share one look.
+    let mut last = last.lock().await;
+    let (ready, checks) = match &*last {
+        Some((at, ready, checks)) if at.elapsed() < FRESH => (*ready, checks.clone()),
+        _ => {
+            let (ready, checks) = look(&app).await;
+            *last = Some((Instant::now(), ready, checks.clone()));
+            (ready, checks)
+        }
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &Readiness { status: if ready { "ready" } else { "not_ready" }, checks })
+}
+
+/// Tries every part.
+async fn look(app: &App) -> (bool, Checks) {
     // What is wrong is told in the log; outside, only where to look.
     let told = |part: &str, result: Result<(), String>| match result {
         Ok(()) => ("ok".to_owned(), true),
@@ -67,13 +96,7 @@ pub(in crate::http) async fn ready(request: Request) -> Result<Response, ApiErro
     let (spool, spool_ok) = told("spool", app.queue().check_spool().await.map_err(|error| error.to_string()));
     let (documents, documents_ok) =
         told("documents", app.converter().self_test().await.map_err(|error| error.to_string()));
-    let all = database_ok && spool_ok && documents_ok;
-    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = Readiness {
-        status: if all { "ready" } else { "not_ready" },
-        checks: Checks { database, spool, documents },
-    };
-    json(status, &body)
+    (database_ok && spool_ok && documents_ok, Checks { database, spool, documents })
 }
 
 /// This description

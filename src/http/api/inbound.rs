@@ -20,8 +20,11 @@ use crate::inbound::ReceivedFax;
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let list = warp::path!("inbound").and(get(app)).then(|request| answer(list(request)));
     let show = warp::path!("inbound" / String).and(get(app)).then(|id, request| answer(show(id, request)));
-    let pdf = warp::path!("inbound" / String / "pdf").and(get(app)).then(|id, request| answer(as_pdf(id, request)));
-    let tiff = warp::path!("inbound" / String / "tiff").and(get(app)).then(|id, request| answer(as_tiff(id, request)));
+    let pdf =
+        warp::path!("inbound" / String / "pdf").and(get(app)).then(|id, request| answer(as_pdf(id, request)));
+    let tiff = warp::path!("inbound" / String / "tiff")
+        .and(get(app))
+        .then(|id, request| answer(as_tiff(id, request)));
     list.or(show).unify().or(pdf).unify().or(tiff).unify().boxed()
 }
 

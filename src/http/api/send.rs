@@ -132,8 +132,7 @@ async fn carry_out(request: Permitted, upload: Upload, order: Order) -> Result<R
 }
 
 async fn dry_run(request: &Permitted, upload: Upload, order: &Order) -> Result<Response, ApiError> {
-    let converted =
-        request.app.converter().convert(upload.documents.clone(), order.options, |_| {}).await?;
+    let converted = request.app.converter().convert(upload.documents.clone(), order.options, |_| {}).await?;
     let why = match request.caller.mode {
         Mode::Test => "test keys always go to the simulator",
         Mode::Live => "it is the configured route (line.route)",
@@ -171,14 +170,20 @@ impl Order {
         let to = FaxNumber::parse(to_raw, &config.country_code)
             .map_err(|error| ApiError::new(&INVALID_NUMBER, error.to_string()))?;
         if !request.caller.may_dial(to.as_e164()) {
-            return Err(ApiError::new(&NO_SCOPE, "This key may not send to this number.").with_reason("resource"));
+            return Err(
+                ApiError::new(&NO_SCOPE, "This key may not send to this number.").with_reason("resource")
+            );
         }
         if upload.documents.is_empty() {
             return Err(ApiError::field("file", "missing", "A part 'file' with the document is missing."));
         }
         for field in ["route", "from", "header", "cover", "note"] {
             if upload.field(field).is_some() {
-                return Err(ApiError::field(field, "unavailable", format!("'{field}' is not available here yet.")));
+                return Err(ApiError::field(
+                    field,
+                    "unavailable",
+                    format!("'{field}' is not available here yet."),
+                ));
             }
         }
         let now = request.app.clock().now();
@@ -188,7 +193,11 @@ impl Order {
             return Err(ApiError::field("schedule_at", "past", "'schedule_at' must be in the future."));
         }
         if deadline_at.is_some_and(|deadline| deadline <= schedule_at.unwrap_or(now)) {
-            return Err(ApiError::field("deadline", "past", "'deadline' must be later than the first send time."));
+            return Err(ApiError::field(
+                "deadline",
+                "past",
+                "'deadline' must be later than the first send time.",
+            ));
         }
         Ok(Self {
             to_raw: to_raw.to_owned(),
@@ -199,7 +208,8 @@ impl Order {
                     .unwrap_or(Resolution::FINE),
                 quality: word(upload, "quality", "text or photo", Quality::from_name)?.unwrap_or_default(),
             },
-            priority: word(upload, "priority", "high, normal or bulk", |word| word.parse().ok())?.unwrap_or_default(),
+            priority: word(upload, "priority", "high, normal or bulk", |word| word.parse().ok())?
+                .unwrap_or_default(),
             tag: tag(upload)?,
             schedule_at,
             deadline_at,
@@ -237,14 +247,23 @@ fn truth(text: &str) -> Option<bool> {
 
 fn tag(upload: &Upload) -> Result<Option<String>, ApiError> {
     let fits = |text: &str| text.chars().count() <= TAG_LEN && !text.chars().any(char::is_control);
-    word(upload, "tag", "at most 200 characters without line breaks", |text| fits(text).then(|| text.to_owned()))
+    word(upload, "tag", "at most 200 characters without line breaks", |text| {
+        fits(text).then(|| text.to_owned())
+    })
 }
 
 fn idempotency(request: &Permitted, upload: &Upload) -> Result<Option<Idempotency>, ApiError> {
     let Some(value) = request.headers.get("idempotency-key") else { return Ok(None) };
-    let name = value.to_str().ok().filter(|name| (1..=IDEMPOTENCY_KEY_LEN).contains(&name.len())).ok_or_else(|| {
-        ApiError::field("Idempotency-Key", "invalid", "'Idempotency-Key' must be 1 to 255 printable characters.")
-    })?;
+    let name =
+        value.to_str().ok().filter(|name| (1..=IDEMPOTENCY_KEY_LEN).contains(&name.len())).ok_or_else(
+            || {
+                ApiError::field(
+                    "Idempotency-Key",
+                    "invalid",
+                    "'Idempotency-Key' must be 1 to 255 printable characters.",
+                )
+            },
+        )?;
     Ok(Some(Idempotency {
         key_id: request.caller.label(),
         path: "/fax".to_owned(),

@@ -20,8 +20,19 @@ const MOST_PARTS: usize = 64;
 const FRAMING_BYTES: u64 = 64 * 1024;
 /// Fields `POST /fax` knows.
 const FIELDS: [&str; 13] = [
-    "to", "resolution", "quality", "priority", "tag", "schedule_at", "deadline", "dry_run", "route", "from", "header",
-    "cover", "note",
+    "to",
+    "resolution",
+    "quality",
+    "priority",
+    "tag",
+    "schedule_at",
+    "deadline",
+    "dry_run",
+    "route",
+    "from",
+    "header",
+    "cover",
+    "note",
 ];
 
 /// What came with a request to send.
@@ -46,13 +57,14 @@ impl Upload {
         max_file_size_mb: u32,
         memory: &'static Semaphore,
     ) -> Result<Self, ApiError> {
-        let boundary = content_type.and_then(|value| multer::parse_boundary(value).ok()).ok_or_else(|| {
-            ApiError::field(
-                "file",
-                "missing",
-                "Send the fax as multipart/form-data with the parts 'to' and 'file'.",
-            )
-        })?;
+        let boundary =
+            content_type.and_then(|value| multer::parse_boundary(value).ok()).ok_or_else(|| {
+                ApiError::field(
+                    "file",
+                    "missing",
+                    "Send the fax as multipart/form-data with the parts 'to' and 'file'.",
+                )
+            })?;
         let limit = u64::from(max_file_size_mb) * 1024 * 1024;
         let mut reader = Reader {
             max_file_size_mb,
@@ -89,7 +101,11 @@ impl Upload {
         self.raw(name).map(|value| value.trim_matches(' ')).filter(|value| !value.is_empty())
     }
 
-    fn hashed(fields: Vec<(String, String)>, documents: Vec<Bytes>, memory: SemaphorePermit<'static>) -> Self {
+    fn hashed(
+        fields: Vec<(String, String)>,
+        documents: Vec<Bytes>,
+        memory: SemaphorePermit<'static>,
+    ) -> Self {
         let mut of_documents = Sha256::new();
         for document in &documents {
             of_documents.update(Sha256::digest(document));
@@ -103,7 +119,13 @@ impl Upload {
             }
         }
         of_request.update(documents_hash);
-        Self { fields, documents, request_hash: of_request.finalize().into(), documents_hash, _memory: memory }
+        Self {
+            fields,
+            documents,
+            request_hash: of_request.finalize().into(),
+            documents_hash,
+            _memory: memory,
+        }
     }
 }
 

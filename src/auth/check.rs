@@ -1,0 +1,397 @@
+//! The check every request goes through.
+//!
+//! Steps, cheapest first: form and checksum; look-up by id (an unknown id is compared with nobody's
+//! fingerprints, so that it takes the path and the time of a wrong secret); the tag of an earlier
+//! proof; the peppered prefilter; argon2id, once per key and boot. What a key may do is decided
+//! after its secret proved right, from the entry as it stands *then*.
+//!
+//! Invariants: no lock is held across an await but the one that makes argon2 run once per key;
+//! argon2 runs only for a secret whose prefilter fits, or under a strict limit per address while
+//! the prefilter is unknown.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::entry::{self, Entry, Which};
+use super::hashing::HashError;
+use super::keys::{KeyRing, Parts};
+use super::tags::{Prefilter, Tag};
+use super::{Caller, Refusal};
+use crate::access::records::{AccountRecord, Standing};
+use crate::access::token::{KeyId, Presented};
+use crate::secret::Secret;
+
+/// An accepted credential.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Who presented it.
+    pub caller: Caller,
+}
+
+/// A key and the account it belongs to, as they stood together.
+struct Found {
+    entry: Arc<Entry>,
+    owner: Arc<AccountRecord>,
+}
+
+impl KeyRing {
+    /// Who presents this credential, from this address (`None`: unknown, which no address list
+    /// contains).
+    pub async fn verify(&self, credential: &str, peer: Option<IpAddr>) -> Result<Verified, Refusal> {
+        let peer = peer.map(|address| address.to_canonical());
+        match self.check(credential, peer).await {
+            Ok(caller) => Ok(Verified { caller }),
+            Err(refusal) if refusal.is_secret_right() || refusal == Refusal::Overloaded => Err(refusal),
+            // Counted after the fact, so that a flood never keeps a good key of its address out.
+            Err(refusal) => Err(match self.parts.failures.count(peer) {
+                Some(retry_after_s) => Refusal::Flood { retry_after_s },
+                None => refusal,
+            }),
+        }
+    }
+
+    async fn check(&self, credential: &str, peer: Option<IpAddr>) -> Result<Caller, Refusal> {
+        let Parts { tags, clock, bootstrap, .. } = &*self.parts;
+        if let Some(bootstrap) = bootstrap.as_ref().filter(|bootstrap| bootstrap.matches(credential)) {
+            let account = bootstrap.admit(self.state().has_administrator())?;
+            return Ok(Caller::bootstrap(&account));
+        }
+        let token = Presented::parse(credential)?;
+        let now = clock.now();
+        let found = self.find(token.id());
+        let entry = found.as_ref().map(|found| &*found.entry);
+        let tag = tags.tag(&token);
+        if let Some(which) = entry::with_tag(entry, &tag, tags, now)
+            && let Some(found) = &found
+        {
+            return found.admit(which, peer, now);
+        }
+        let prefilter = tags.prefilter(&token);
+        if entry::candidates(entry, &prefilter, tags, now).is_empty() {
+            return Err(if entry.is_some() { Refusal::BadSecret } else { Refusal::UnknownId });
+        }
+        let proof =
+            Proof { id: token.id(), secret: Secret::new(token.secret().to_owned()), tag, prefilter, peer };
+        // On a task of its own: a client that hangs up does not make the next one start over.
+        let ring = self.clone();
+        let proving = tokio::spawn(async move { ring.prove(proof).await });
+        let (found, which) = proving.await.map_err(|_| Refusal::Overloaded)??;
+        found.admit(which, peer, clock.now())
+    }
+
+    /// Proves a secret by argon2, one at a time for each key, and remembers it.
+    async fn prove(&self, proof: Proof) -> Result<(Found, Which), Refusal> {
+        let Parts { tags, clock, hasher, unfiltered, db, .. } = &*self.parts;
+        let life = self.find(proof.id).ok_or(Refusal::UnknownId)?.entry.life().clone();
+        let _flight = life.flight.lock().await;
+        let now = clock.now();
+        let found = self.find(proof.id).ok_or(Refusal::UnknownId)?;
+        if let Some(which) = entry::with_tag(Some(&found.entry), &proof.tag, tags, now) {
+            return Ok((found, which));
+        }
+        for which in entry::candidates(Some(&found.entry), &proof.prefilter, tags, now) {
+            let Some(slot) = found.entry.slot(which, now) else { continue };
+            let has_prefilter = slot.prefilter().is_some();
+            if !has_prefilter {
+                unfiltered.take(proof.peer).map_err(|retry_after_s| Refusal::Flood { retry_after_s })?;
+            }
+            if !hasher.proves(proof.secret.clone(), slot.phc.clone()).await.map_err(unproved)? {
+                continue;
+            }
+            if !has_prefilter
+                && let Err(error) = db.store_prefilter(proof.id, slot.phc.clone(), proof.prefilter).await
+            {
+                log::warn!("the prefilter of key {} was not stored: {error:?}", proof.id);
+            }
+            // The key may have been revoked or rotated while argon2 ran: what counts is how it
+            // stands now, and a proof for an earlier generation is not remembered.
+            let newest = self.find(proof.id).ok_or(Refusal::UnknownId)?;
+            if newest.entry.generation() == found.entry.generation() {
+                slot.remember(proof.tag, proof.prefilter);
+            }
+            let which = newest.entry.with_phc(&slot.phc, clock.now()).ok_or(Refusal::BadSecret)?;
+            return Ok((newest, which));
+        }
+        Err(Refusal::BadSecret)
+    }
+
+    fn find(&self, id: KeyId) -> Option<Found> {
+        let state = self.state();
+        let entry = state.keys.get(&id)?.clone();
+        let owner = state.accounts.get(&entry.record.owner)?.clone();
+        Some(Found { entry, owner })
+    }
+}
+
+/// A hash that does not read is ours to mend: in the log, and "try again later" for the client.
+fn unproved(error: HashError) -> Refusal {
+    if !matches!(error, HashError::Overloaded) {
+        log::error!("an API key could not be proved: {error:?}");
+    }
+    Refusal::Overloaded
+}
+
+/// A secret to be proved.
+struct Proof {
+    id: KeyId,
+    secret: Secret<String>,
+    tag: Tag,
+    prefilter: Prefilter,
+    peer: Option<IpAddr>,
+}
+
+impl Found {
+    /// Lets the holder of the right secret in, when the key as it stands here may be used.
+    fn admit(&self, which: Which, peer: Option<IpAddr>, now: Timestamp) -> Result<Caller, Refusal> {
+        let record = &self.entry.record;
+        match record.standing(&self.owner, now) {
+            Standing::Active => {}
+            Standing::Revoked => return Err(Refusal::Revoked),
+            Standing::Expired => return Err(Refusal::Expired),
+            Standing::Disabled => return Err(Refusal::Disabled),
+            Standing::OwnerDisabled => return Err(Refusal::OwnerDisabled),
+        }
+        if record.not_before.is_some_and(|start| now < start) {
+            return Err(Refusal::NotYetValid);
+        }
+        let is_listed = |address: IpAddr| record.ip_allow.iter().any(|network| network.contains(address));
+        if !record.ip_allow.is_empty() && !peer.is_some_and(is_listed) {
+            return Err(Refusal::IpDenied);
+        }
+        self.entry.note_use(which, now, peer);
+        Ok(Caller::key(record, &self.owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use super::super::keys::tests::{CLI, Fixture, another_secret_for, named, pepper};
+    use super::*;
+    use crate::access::kind::Kind;
+    use crate::access::records::{AccountStatus, Status};
+    use crate::access::roles::Role;
+    use crate::access::scopes::Scope;
+    use crate::auth::{AuthError, Bootstrap, NewKey};
+
+    #[tokio::test]
+    async fn many_first_uses_run_argon2_once_and_later_ones_never() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let uses: Vec<_> = (0..50)
+            .map(|_| {
+                let (ring, token) = (fixture.ring.clone(), token.clone());
+                tokio::spawn(async move { ring.verify(&token, None).await.unwrap().caller.key_id })
+            })
+            .collect();
+        for one in uses {
+            assert_eq!(one.await.unwrap(), Some(id));
+        }
+        fixture.ring.verify(&token, None).await.unwrap();
+        assert_eq!(fixture.ring.argon2_runs(), 1);
+        assert_eq!(fixture.ring.get(&id).unwrap().record.use_count, 51);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_never_reaches_argon2() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let mut mistyped = token.clone();
+        mistyped.replace_range(30..31, if &token[30..31] == "a" { "b" } else { "a" });
+        let cut = &token[..token.len() - 6];
+        let cases = [
+            (String::new(), Refusal::Malformed),
+            ("hello".into(), Refusal::Malformed),
+            (mistyped, Refusal::Checksum),
+            (another_secret_for(id), Refusal::BadSecret),
+            // Reads as an imported token; its secret is not the key's.
+            (cut.to_owned(), Refusal::BadSecret),
+            (another_secret_for("ffffffffffff".parse().unwrap()), Refusal::UnknownId),
+        ];
+        for _ in 0..20 {
+            for (credential, expected) in &cases {
+                assert_eq!(fixture.refusal(credential).await, *expected, "{expected:?}");
+                assert!(!expected.is_secret_right());
+            }
+        }
+        assert_eq!(fixture.ring.argon2_runs(), 0);
+        assert_eq!(fixture.ring.get(&id).unwrap().record.use_count, 0);
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_told_to_the_right_secret_only() {
+        let fixture = Fixture::new().await;
+        let end = fixture.clock.now() + SignedDuration::from_hours(2);
+        let start = fixture.clock.now() + SignedDuration::from_hours(1);
+        let (token, id) = fixture
+            .make(NewKey {
+                not_before: Some(start),
+                expires_at: Some(end),
+                ip_allow: vec!["192.0.2.0/24".parse().unwrap()],
+                ..named("a")
+            })
+            .await;
+        let verify = async |address: &str| {
+            let address = (!address.is_empty()).then(|| address.parse().unwrap());
+            fixture.ring.verify(&token, address).await.map(|verified| verified.caller.key_id)
+        };
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::NotYetValid));
+        fixture.pass(3600).await;
+        assert_eq!(verify("192.0.2.1").await, Ok(Some(id)));
+        assert_eq!(verify("::ffff:192.0.2.1").await, Ok(Some(id)));
+        assert_eq!(verify("192.0.3.1").await, Err(Refusal::IpDenied));
+        assert_eq!(verify("").await, Err(Refusal::IpDenied));
+        fixture.change_owner(id, |owner| owner.status = AccountStatus::Disabled);
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::OwnerDisabled));
+        assert_eq!(fixture.ring.get(&id).unwrap().status, Standing::OwnerDisabled);
+        fixture.change_owner(id, |owner| owner.status = AccountStatus::Active);
+        assert_eq!(verify("192.0.2.1").await, Ok(Some(id)));
+        fixture.pass(3600).await;
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::Expired));
+        fixture.ring.revoke(&id, None, &CLI).await.unwrap();
+        assert_eq!(verify("192.0.2.1").await, Err(Refusal::Revoked));
+        assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+    }
+
+    #[tokio::test]
+    async fn a_right_is_role_and_scopes_at_the_time_of_the_request() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(NewKey { owner: Some("clinic".into()), ..named("a") }).await;
+        let (other, _) = fixture.make(NewKey { owner: Some("lab".into()), ..named("b") }).await;
+        let clinic = fixture.ring.verify(&token, None).await.unwrap().caller;
+        let lab = fixture.ring.verify(&other, None).await.unwrap().caller;
+        assert!(clinic.may(Scope::FaxSend) && !clinic.may(Scope::KeysManage) && !clinic.may(Scope::Admin));
+        assert!(clinic.sees(clinic.owner) && !clinic.sees(lab.owner) && !clinic.sees_everything());
+        assert!(fixture.ring.local_caller(0).sees(lab.owner));
+        let anonymous = fixture.ring.anonymous_caller();
+        assert!(
+            anonymous.may(Scope::FaxSend) && !anonymous.may(Scope::KeysRead) && !anonymous.sees(lab.owner)
+        );
+
+        fixture.change_owner(id, |owner| owner.role = Role::Viewer);
+        let clinic = fixture.ring.verify(&token, None).await.unwrap().caller;
+        assert!(clinic.may(Scope::FaxRead) && !clinic.may(Scope::FaxSend));
+    }
+
+    #[tokio::test]
+    async fn a_revocation_overtakes_the_proof_under_way() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart().await;
+        let first = {
+            let (ring, token) = (fixture.ring.clone(), token.clone());
+            tokio::spawn(async move { ring.verify(&token, None).await })
+        };
+        while fixture.ring.argon2_runs() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Only the mark in memory, as `revoke` sets it before it waits for anything.
+        let before = fixture.ring.find(id).unwrap().entry;
+        let revoked = Arc::new(before.revoked(fixture.clock.now(), "test".into(), None));
+        fixture.ring.state_mut().keys.insert(id, revoked.clone());
+        assert_eq!(first.await.unwrap().unwrap_err(), Refusal::Revoked);
+        assert!(revoked.generation() > before.generation());
+        let parts = &fixture.ring.parts;
+        let tag = parts.tags.tag(&Presented::parse(&token).unwrap());
+        for entry in [&before, &revoked] {
+            assert_eq!(entry::with_tag(Some(entry), &tag, &parts.tags, fixture.clock.now()), None);
+        }
+        assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
+    }
+
+    #[tokio::test]
+    async fn keys_survive_a_lost_pepper() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        fixture.restart_with(Secret::new([8; 32]), None).await;
+        let peer = Some("192.0.2.1".parse().unwrap());
+        // Without a prefilter each wrong secret costs a run, but an address has only ten a minute.
+        for _ in 0..15 {
+            fixture.ring.verify(&another_secret_for(id), peer).await.unwrap_err();
+        }
+        assert!(fixture.ring.argon2_runs() <= 11, "{}", fixture.ring.argon2_runs());
+        fixture.ring.verify(&token, Some("192.0.2.2".parse().unwrap())).await.unwrap();
+        let runs = fixture.ring.argon2_runs();
+        assert_eq!(fixture.ring.verify(&another_secret_for(id), None).await.unwrap_err(), Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), runs, "the prefilter is back");
+
+        fixture.restart_with(Secret::new([8; 32]), None).await;
+        assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), 0, "and was stored");
+        fixture.ring.verify(&token, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_bootstrap_key_serves_until_an_administrator_exists() {
+        let mut fixture = Fixture::new().await;
+        let key = "a-long-bootstrap-key";
+        let bootstrap = |even_with_administrator| {
+            Some(Bootstrap { key: Secret::new(key.to_owned()), even_with_administrator })
+        };
+        fixture.restart_with(pepper(), bootstrap(false)).await;
+        let caller = fixture.ring.verify(key, None).await.unwrap().caller;
+        assert!(caller.may(Scope::Admin) && caller.key_id.is_none());
+        assert_eq!(caller.label(), "bootstrap");
+        assert_eq!(fixture.refusal("a-long-bootstrap-kez").await, Refusal::Malformed);
+        fixture.ring.ensure_user("operator", Role::Operator).await.unwrap();
+        fixture.ring.verify(key, None).await.unwrap();
+        fixture.ring.ensure_user("chief", Role::GlobalAdmin).await.unwrap();
+        let refusal = fixture.refusal(key).await;
+        assert!(refusal == Refusal::BootstrapRetired && refusal.is_secret_right());
+        assert!(refusal.to_string().contains("ALLOW_BOOTSTRAP_KEY=true"));
+        fixture.restart_with(pepper(), bootstrap(true)).await;
+        fixture.ring.verify(key, None).await.unwrap();
+
+        let short = Bootstrap { key: Secret::new("x".repeat(19)), even_with_administrator: false };
+        let error = KeyRing::load(fixture.db.clone(), pepper(), fixture.clock.clone(), Some(short))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, AuthError::Invalid { field: "API_KEY", .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_failures_is_slowed_but_keeps_no_good_key_out() {
+        let fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        let peer = Some("192.0.2.9".parse().unwrap());
+        let wrong = another_secret_for(id);
+        let mut refusals = Vec::new();
+        for _ in 0..80 {
+            refusals.push(fixture.ring.verify(&wrong, peer).await.unwrap_err());
+        }
+        assert!(refusals[..60].iter().all(|refusal| *refusal == Refusal::BadSecret));
+        assert!(matches!(refusals[79], Refusal::Flood { retry_after_s: 1..=2 }), "{:?}", refusals[79]);
+        fixture.ring.verify(&token, peer).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_prints_a_secret() {
+        let fixture = Fixture::new().await;
+        let (token, record) = fixture.ring.create(named("a"), &CLI).await.unwrap();
+        let text = token.text().reveal();
+        let verified = fixture.ring.verify(text, None).await.unwrap();
+        let bootstrap = Bootstrap { key: Secret::new(text.clone()), even_with_administrator: true };
+        let found = fixture.ring.find(record.id).unwrap();
+        let rotated = fixture.ring.rotate(&record.id, Duration::from_secs(60), &CLI).await.unwrap();
+        let stored = fixture.db.keys().await.unwrap();
+        let printed = format!(
+            "{token:?} {record:?} {verified:?} {:?} {:?} {bootstrap:?} {:?} {rotated:?} {stored:?} {:?}",
+            verified.caller.actor(),
+            fixture.ring,
+            fixture.ring.list(),
+            found.entry,
+        );
+        for secret in [&text[22..], &rotated.token.text().reveal()[22..], "$argon2id"] {
+            assert!(!printed.contains(&secret[..9]), "{printed}");
+        }
+        assert_eq!(record.status, Status::Active);
+        assert_eq!(record.kind, Kind::Production);
+    }
+}
