@@ -354,12 +354,13 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_sleep_leaves_the_clock_movable() {
         let clock = Clock::starting_at(start());
+        // Held, so that the clock cannot reach the sleeper before it is cancelled.
+        let mut work = clock.work();
         let mut sleeping = clock.work();
         let task = tokio::spawn(async move { sleeping.sleep(Duration::from_secs(5)).await });
         tokio::task::yield_now().await;
         task.abort();
         assert!(task.await.is_err());
-        let mut work = clock.work();
         work.sleep(Duration::from_secs(60)).await;
         assert_eq!(clock.now(), start() + SignedDuration::from_mins(1));
     }

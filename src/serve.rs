@@ -38,6 +38,9 @@ use crate::spool::{Spool, SpoolError};
 const USAGE_FLUSH: Duration = Duration::from_secs(30);
 /// Where Debian and people put fonts; for scripts the embedded font lacks.
 const FONT_DIRS: [&str; 2] = ["/usr/share/fonts", "/usr/local/share/fonts"];
+/// What document workers are started from: the running program, even after an upgrade replaced its
+/// file.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Name of the admin socket in the data folder.
 const SOCKET: &str = "admin.sock";
 
@@ -56,9 +59,6 @@ pub enum StartError {
     /// The admin socket cannot be had.
     #[error("cannot open the admin socket {}", .0.display())]
     Socket(PathBuf, #[source] std::io::Error),
-    /// The program's own path is unknown, so that no document worker could be started.
-    #[error("the program cannot find its own file")]
-    OwnFile(#[source] std::io::Error),
     /// The database does not open.
     #[error("the database does not open")]
     Db(#[from] DbError),
@@ -107,9 +107,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         .clone()
         .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
     let keys = KeyRing::load(db.clone(), seal.pepper(), clock.clone(), bootstrap).await?;
-    let executable = std::env::current_exe().map_err(StartError::OwnFile)?;
     let converter = Converter::new(convert::Settings {
-        executable,
+        executable: PathBuf::from(OWN_PROGRAM),
         workers: config.workers as usize,
         wall_clock: limits::CONVERSION_TIME,
         max_pages: config.max_pages,

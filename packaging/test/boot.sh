@@ -10,9 +10,9 @@ own_namespaces "$0" "$@"
 longest_boot_s=180
 
 new_chroot bookworm ca-certificates,curl,systemd,systemd-sysv
-cp "$1"/pagewire_*.deb "$chroot/tmp/pagewire.deb"
+cp "$1"/pagewire_*.deb "$chroot/root/pagewire.deb"
 mount -t proc proc "$chroot/proc"
-in_chroot dpkg --install /tmp/pagewire.deb >"$chroot/install.log" 2>&1 || { cat "$chroot/install.log"; exit 1; }
+in_chroot dpkg --install /root/pagewire.deb >"$chroot/install.log" 2>&1 || { cat "$chroot/install.log"; exit 1; }
 umount "$chroot/proc"
 sed -i 's/^#route = .*/route = "loopback"/' "$chroot/etc/pagewire/pagewire.toml"
 cp "$root/packaging/test/lib.sh" "$root/packaging/test/booted.sh" "$chroot/root/"

@@ -49,6 +49,11 @@ obeys_the_watchdog() {
     signal STOP && until_true 30 has_restarted_since "$before"
 }
 
+is_replaced_by_reinstalling() {
+  before=$(property MainPID) && dpkg --install /root/pagewire.deb && until_true 10 is_ready &&
+    [ "$(property MainPID)" != "$before" ] && has_succeeded
+}
+
 stops_in_order() { systemctl stop pagewire.service && [ "$(property Result)" = success ]; }
 
 keeps_its_sealing_key_in_the_data_folder() { [ -e "$data/keys/kek" ]; }
@@ -74,6 +79,7 @@ check 'makes a key for root over the admin socket' explained makes_a_key_for_roo
 check 'delivers a fax under all restrictions' explained delivers
 check 'keeps its sealing key in the data folder' keeps_its_sealing_key_in_the_data_folder
 check 'comes back after a crash and knows the fax' explained comes_back_after_a_crash
+check 'is replaced by reinstalling and knows the fax' explained is_replaced_by_reinstalling
 check 'obeys the watchdog' explained obeys_the_watchdog
 check 'stops in order' explained stops_in_order
 check 'takes its sealing key from the credential' explained takes_its_sealing_key_from_the_credential

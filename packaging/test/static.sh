@@ -14,7 +14,7 @@ is_static() {
 is_small() {
   size=$(stat -c %s "$program")
   echo "$size bytes"
-  [ "$size" -le $((largest_mb * 1024 * 1024)) ]
+  [ "$size" -le $((largest_mb * 1000000)) ]
 }
 
 runs_in_an_empty_chroot() {

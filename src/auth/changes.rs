@@ -263,12 +263,15 @@ mod tests {
     async fn both_secrets_work_during_the_grace_and_then_the_new_one() {
         let mut fixture = Fixture::new().await;
         let (old, id) = fixture.make(named("a")).await;
+        fixture.ring.verify(&old, None).await.unwrap();
         let generation = fixture.ring.get(&id).unwrap().record.generation;
         let rotated = fixture.ring.rotate(&id, HOUR, &CLI).await.unwrap();
+        let runs = fixture.ring.argon2_runs();
         let new = rotated.token.text().reveal().clone();
         let end = fixture.clock.now() + SignedDuration::from_hours(1);
         assert_eq!(rotated.previous_valid_until, Some(end));
         fixture.ring.verify(&old, None).await.unwrap();
+        assert_eq!(fixture.ring.argon2_runs(), runs + 1, "a new generation remembers nothing");
         assert_eq!(fixture.ring.get(&id).unwrap().previous_last_used_at, Some(fixture.clock.now()));
 
         fixture.ring.flush_usage().await.unwrap();

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::entry::{self, Entry, Which};
+use super::entry::{Entry, Which};
 use super::hashing::HashError;
-use super::keys::{KeyRing, Parts};
+use super::keys::{KeyRing, Parts, State};
 use super::tags::{Prefilter, Tag};
 use super::{Caller, Refusal};
 use crate::access::records::{AccountRecord, Standing};
@@ -53,24 +53,27 @@ impl KeyRing {
     }
 
     async fn check(&self, credential: &str, peer: Option<IpAddr>) -> Result<Caller, Refusal> {
-        let Parts { tags, clock, bootstrap, .. } = &*self.parts;
-        if let Some(bootstrap) = bootstrap.as_ref().filter(|bootstrap| bootstrap.matches(credential)) {
-            let account = bootstrap.admit(self.state().has_administrator())?;
-            return Ok(Caller::bootstrap(&account));
-        }
-        let token = Presented::parse(credential)?;
+        let Parts { tags, clock, .. } = &*self.parts;
+        let token = match Presented::parse(credential) {
+            Ok(token) => token,
+            Err(error) => return self.bootstrap_or(credential, error.into()),
+        };
         let now = clock.now();
-        let found = self.find(token.id());
-        let entry = found.as_ref().map(|found| &*found.entry);
+        let (found, is_known) = match self.find(token.id()) {
+            Some(found) => (found, true),
+            None => (self.decoy(), false),
+        };
         let tag = tags.tag(&token);
-        if let Some(which) = entry::with_tag(entry, &tag, tags, now)
-            && let Some(found) = &found
+        if let Some(which) = found.entry.with_tag(&tag, tags, now)
+            && is_known
         {
             return found.admit(which, peer, now);
         }
         let prefilter = tags.prefilter(&token);
-        if entry::candidates(entry, &prefilter, tags, now).is_empty() {
-            return Err(if entry.is_some() { Refusal::BadSecret } else { Refusal::UnknownId });
+        let is_candidate = !found.entry.candidates(&prefilter, tags, now).is_empty();
+        if !(is_candidate && is_known) {
+            let refusal = if is_known { Refusal::BadSecret } else { Refusal::UnknownId };
+            return self.bootstrap_or(credential, refusal);
         }
         let proof =
             Proof { id: token.id(), secret: Secret::new(token.secret().to_owned()), tag, prefilter, peer };
@@ -81,6 +84,18 @@ impl KeyRing {
         found.admit(which, peer, clock.now())
     }
 
+    /// Lets in who presents the bootstrap key; refuses everybody else. Asked last, so that the
+    /// requests of ordinary keys do not pay for its digest.
+    fn bootstrap_or(&self, credential: &str, refusal: Refusal) -> Result<Caller, Refusal> {
+        match self.parts.bootstrap.as_ref().filter(|bootstrap| bootstrap.matches(credential)) {
+            Some(bootstrap) => {
+                let account = bootstrap.admit(self.state().has_administrator())?;
+                Ok(Caller::bootstrap(&account))
+            }
+            None => Err(refusal),
+        }
+    }
+
     /// Proves a secret by argon2, one at a time for each key, and remembers it.
     async fn prove(&self, proof: Proof) -> Result<(Found, Which), Refusal> {
         let Parts { tags, clock, hasher, unfiltered, db, .. } = &*self.parts;
@@ -88,10 +103,10 @@ impl KeyRing {
         let _flight = life.flight.lock().await;
         let now = clock.now();
         let found = self.find(proof.id).ok_or(Refusal::UnknownId)?;
-        if let Some(which) = entry::with_tag(Some(&found.entry), &proof.tag, tags, now) {
+        if let Some(which) = found.entry.with_tag(&proof.tag, tags, now) {
             return Ok((found, which));
         }
-        for which in entry::candidates(Some(&found.entry), &proof.prefilter, tags, now) {
+        for which in found.entry.candidates(&proof.prefilter, tags, now) {
             let Some(slot) = found.entry.slot(which, now) else { continue };
             let has_prefilter = slot.prefilter().is_some();
             if !has_prefilter {
@@ -119,9 +134,14 @@ impl KeyRing {
 
     fn find(&self, id: KeyId) -> Option<Found> {
         let state = self.state();
-        let entry = state.keys.get(&id)?.clone();
-        let owner = state.accounts.get(&entry.record.owner)?.clone();
-        Some(Found { entry, owner })
+        Found::new(state.keys.get(&id)?, &state)
+    }
+
+    /// Takes as long as finding a key.
+    fn decoy(&self) -> Found {
+        let decoy = &self.parts.decoy;
+        Found::new(decoy, &self.state())
+            .unwrap_or_else(|| Found { entry: decoy.clone(), owner: self.parts.anonymous.clone() })
     }
 }
 
@@ -143,6 +163,11 @@ struct Proof {
 }
 
 impl Found {
+    fn new(entry: &Arc<Entry>, state: &State) -> Option<Self> {
+        let owner = state.accounts.get(&entry.record.owner)?.clone();
+        Some(Self { entry: entry.clone(), owner })
+    }
+
     /// Lets the holder of the right secret in, when the key as it stands here may be used.
     fn admit(&self, which: Which, peer: Option<IpAddr>, now: Timestamp) -> Result<Caller, Refusal> {
         let record = &self.entry.record;
@@ -301,7 +326,7 @@ mod tests {
         let parts = &fixture.ring.parts;
         let tag = parts.tags.tag(&Presented::parse(&token).unwrap());
         for entry in [&before, &revoked] {
-            assert_eq!(entry::with_tag(Some(entry), &tag, &parts.tags, fixture.clock.now()), None);
+            assert_eq!(entry.with_tag(&tag, &parts.tags, fixture.clock.now()), None);
         }
         assert_eq!(fixture.refusal(&token).await, Refusal::Revoked);
     }

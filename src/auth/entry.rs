@@ -12,7 +12,12 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::tags::{Prefilter, Tag, Tags};
+use crate::access::kind::{Kind, Limits};
 use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
+use crate::access::resources::Resources;
+use crate::access::scopes::ScopeSet;
+use crate::access::token::{KeyId, NoRandomness};
+use crate::id::AccountId;
 use crate::secret::Secret;
 
 /// No use yet.
@@ -63,7 +68,7 @@ struct Uses {
     last_used_ip: Option<IpAddr>,
 }
 
-/// What of a slot is compared, or of nobody's.
+/// What of a slot is compared.
 struct Face {
     tag: Tag,
     prefilter: Prefilter,
@@ -84,6 +89,43 @@ impl Entry {
             previous: key.previous.map(Slot::stored),
             life: Arc::new(Life { flight: tokio::sync::Mutex::new(()), uses: Mutex::new(uses) }),
         }
+    }
+
+    /// What a key id that nobody has is compared with, so that it takes the path and the time of a
+    /// wrong secret. No secret has its hash, and it is revoked besides.
+    pub(super) fn decoy(owner: AccountId, tags: &Tags, now: Timestamp) -> Result<Self, NoRandomness> {
+        let record = KeyRecord {
+            id: KeyId::generate()?,
+            kind: Kind::Production,
+            name: String::new(),
+            note: None,
+            owner,
+            scopes: ScopeSet::EMPTY,
+            resources: Resources::default(),
+            ip_allow: Vec::new(),
+            allowed_origins: Vec::new(),
+            limits: Limits::default(),
+            status: Status::Revoked,
+            generation: 0,
+            not_before: None,
+            expires_at: None,
+            created_at: now,
+            created_by: String::new(),
+            last_used_at: None,
+            last_used_ip: None,
+            use_count: 0,
+            revoked_at: None,
+            revoked_by: None,
+            revoked_reason: None,
+        };
+        let current = SlotRecord {
+            phc: Secret::new(String::new()),
+            prefilter: Some(tags.nobody.1),
+            created_at: now,
+            valid_until: None,
+            last_used_at: None,
+        };
+        Ok(Self::stored(StoredKey { record, current, previous: None }))
     }
 
     /// This key, ended.
@@ -130,6 +172,42 @@ impl Entry {
                 self.previous.as_ref().filter(|slot| slot.valid_until.is_some_and(|end| end > now))
             }
         }
+    }
+
+    /// Which valid slot has proved this very token before.
+    pub(super) fn with_tag(&self, tag: &Tag, tags: &Tags, now: Timestamp) -> Option<Which> {
+        let [is_current, is_previous] = self.faces(tags, now).map(|face| bool::from(face.tag.ct_eq(tag)));
+        match (is_current, is_previous) {
+            (true, _) => Some(Which::Current),
+            (_, true) => Some(Which::Previous),
+            _ => None,
+        }
+    }
+
+    /// Which valid slots a token with this prefilter may belong to; one whose own prefilter was
+    /// lost may have any.
+    pub(super) fn candidates(&self, prefilter: &Prefilter, tags: &Tags, now: Timestamp) -> Vec<Which> {
+        let may = self
+            .faces(tags, now)
+            .map(|face| bool::from(face.prefilter.ct_eq(prefilter)) | face.is_unfiltered);
+        [Which::Current, Which::Previous]
+            .into_iter()
+            .zip(may)
+            .filter_map(|(which, may)| may.then_some(which))
+            .collect()
+    }
+
+    /// Both slots as they are compared; nobody's fingerprints where there are none.
+    fn faces(&self, tags: &Tags, now: Timestamp) -> [Face; 2] {
+        [Which::Current, Which::Previous].map(|which| {
+            let slot = self.slot(which, now);
+            let (tag, prefilter) = tags.nobody;
+            Face {
+                tag: slot.and_then(|slot| slot.tag.get().copied()).unwrap_or(tag),
+                prefilter: slot.and_then(Slot::prefilter).unwrap_or(prefilter),
+                is_unfiltered: slot.is_some_and(|slot| slot.prefilter().is_none()),
+            }
+        })
     }
 
     /// Which valid slot has this hash.
@@ -247,49 +325,4 @@ impl Slot {
         let _ = self.tag.set(tag);
         let _ = self.prefilter.set(prefilter);
     }
-}
-
-/// Which slot has proved this very token before. Of an unknown key (`None`) none, after the same
-/// comparisons.
-pub(super) fn with_tag(entry: Option<&Entry>, tag: &Tag, tags: &Tags, now: Timestamp) -> Option<Which> {
-    let [current, previous] = faces(entry, tags, now);
-    let (is_current, is_previous) = (current.tag.ct_eq(tag), previous.tag.ct_eq(tag));
-    entry?;
-    match (bool::from(is_current), bool::from(is_previous)) {
-        (true, _) => Some(Which::Current),
-        (_, true) => Some(Which::Previous),
-        _ => None,
-    }
-}
-
-/// Which slots a token with this prefilter may belong to; those without a prefilter may have any.
-/// Of an unknown key (`None`) none, after the same comparisons.
-pub(super) fn candidates(
-    entry: Option<&Entry>,
-    prefilter: &Prefilter,
-    tags: &Tags,
-    now: Timestamp,
-) -> Vec<Which> {
-    let faces = faces(entry, tags, now);
-    let possible = faces.map(|face| bool::from(face.prefilter.ct_eq(prefilter)) | face.is_unfiltered);
-    if entry.is_none() {
-        return Vec::new();
-    }
-    [Which::Current, Which::Previous]
-        .into_iter()
-        .zip(possible)
-        .filter_map(|(which, may)| may.then_some(which))
-        .collect()
-}
-
-fn faces(entry: Option<&Entry>, tags: &Tags, now: Timestamp) -> [Face; 2] {
-    [Which::Current, Which::Previous].map(|which| {
-        let slot = entry.and_then(|entry| entry.slot(which, now));
-        let (tag, prefilter) = tags.nobody;
-        Face {
-            tag: slot.and_then(|slot| slot.tag.get().copied()).unwrap_or(tag),
-            prefilter: slot.and_then(Slot::prefilter).unwrap_or(prefilter),
-            is_unfiltered: slot.is_some_and(|slot| slot.prefilter().is_none()),
-        }
-    })
 }

@@ -44,7 +44,8 @@ pub(super) struct Parts {
     pub(super) unfiltered: Unfiltered,
     pub(super) bootstrap: Option<BootstrapCheck>,
     pub(super) local: Arc<AccountRecord>,
-    anonymous: Arc<AccountRecord>,
+    pub(super) anonymous: Arc<AccountRecord>,
+    pub(super) decoy: Arc<Entry>,
 }
 
 /// What changes swap and checks read.
@@ -96,6 +97,7 @@ impl KeyRing {
         let bootstrap_account = state.own_account(&db, BOOTSTRAP, Role::GlobalAdmin, now).await?;
         let bootstrap =
             bootstrap.map(|bootstrap| BootstrapCheck::new(&bootstrap, bootstrap_account)).transpose()?;
+        let decoy = Arc::new(Entry::decoy(anonymous.id, &tags, now)?);
         Ok(Self {
             parts: Arc::new(Parts {
                 db,
@@ -109,6 +111,7 @@ impl KeyRing {
                 bootstrap,
                 local,
                 anonymous,
+                decoy,
             }),
         })
     }

@@ -8,6 +8,7 @@
 mod bad_input;
 mod command_line;
 mod contract;
+mod conversion;
 mod crash;
 mod hostile;
 mod hostile_documents;
