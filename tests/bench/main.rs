@@ -6,9 +6,7 @@
 
 #![expect(unreachable_pub, reason = "nothing is outside a benchmark; pub marks what its modules share")]
 
-#[path = "appliance/load.rs"]
 mod load;
-#[path = "appliance/rows.rs"]
 mod rows;
 
 use std::net::SocketAddr;
