@@ -245,9 +245,11 @@ fn metrics_recorder() -> PrometheusHandle {
         .clone()
 }
 
-/// Keys and pages in memory are for nobody: no core file, and no debugger of the same user.
+/// Keys and pages are for nobody else: files that libraries make (the database's) are private too,
+/// there is no core file, and no debugger of the same user.
 fn protect_process() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
     let no_core = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     if let Err(error) = no_core.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
         log::warn!("the process could not be made non-dumpable: {error}");

@@ -28,10 +28,16 @@ ExecStopPost=/bin/systemctl --no-block poweroff
 UNIT
 ln -s ../booted.service "$chroot/etc/systemd/system/multi-user.target.wants/"
 
+# Where no systemd runs outside, the machine's control groups have fixed names: two at once would disturb each other.
+exec 9>"${TMPDIR:-/tmp}/pagewire-boot.lock"
+flock 9
+if [ -d /run/systemd/system ]; then unit=; else unit=--keep-unit; fi
+
 # A network of its own, so that its ports are free whatever runs on this machine.
+# shellcheck disable=SC2086 # an option or none
 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout --kill-after=20 "$longest_boot_s" \
-  systemd-nspawn --quiet --directory="$chroot" --machine=pagewire-test --register=no --keep-unit \
-  --private-network --console=pipe --boot </dev/null >"$chroot/boot.log" 2>&1 || true
+  systemd-nspawn --quiet --directory="$chroot" --machine=pagewire-test --register=no $unit \
+  --private-network --console=pipe --boot </dev/null >"$chroot/boot.log" 2>&1 9>&- || true
 
 [ -e "$chroot/root/result" ] || skip "no Debian boots in a container here: $(tail -n 1 "$chroot/boot.log")"
 cat "$chroot/root/result"

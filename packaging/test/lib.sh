@@ -55,16 +55,21 @@ new_chroot() {
   chroot=$(mktemp -d)
   chmod 755 "$chroot"
   trap 'remove_chroot' EXIT
-  if [ ! -e "$archive" ]; then
-    mkdir -p "$cache"
-    if ! debootstrap --variant=minbase --include="$2" "$1" "$chroot" >"$cache/debootstrap.log" 2>&1; then
-      skip "debootstrap could not make a Debian $1: $(tail -n 1 "$cache/debootstrap.log")"
-    fi
-    tar --one-file-system -C "$chroot" -cf "$archive.part" .
-    mv "$archive.part" "$archive"
-  else
+  if [ -e "$archive" ]; then
     tar -C "$chroot" -xf "$archive"
+    return
   fi
+  mkdir -p "$cache"
+  # Once more if it breaks off: it is hundreds of downloads.
+  make_debian "$@" || make_debian "$@" ||
+    skip "debootstrap could not make a Debian $1: $(grep '^[WE]:' "$cache/debootstrap.log" | tail -n 1)"
+  tar --one-file-system -C "$chroot" -cf "$archive.part" .
+  mv "$archive.part" "$archive"
+}
+
+make_debian() {
+  find "$chroot" -mindepth 1 -delete
+  debootstrap --variant=minbase --include="$2" "$1" "$chroot" >"$cache/debootstrap.log" 2>&1
 }
 
 # Nothing is deleted while anything is mounted below: it might be somebody's home.

@@ -148,6 +148,18 @@ async fn two_servers_never_share_a_folder() {
 }
 
 #[tokio::test]
+async fn every_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let demo = Demo::start();
+    let files = crate::support::files_below(&demo.data_dir);
+    assert!(files.len() >= 4, "database, key, lock and a sealed document: {files:?}");
+    for file in files {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.display());
+    }
+}
+
+#[tokio::test]
 async fn the_demo_cleans_up_after_itself() {
     let demo = Demo::start();
     let data: std::path::PathBuf = demo.data_dir.clone();
