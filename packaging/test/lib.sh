@@ -68,7 +68,7 @@ new_chroot() {
 }
 
 make_debian() {
-  find "$chroot" -mindepth 1 -delete
+  find "$chroot" -xdev -mindepth 1 -delete
   debootstrap --variant=minbase --include="$2" "$1" "$chroot" >"$cache/debootstrap.log" 2>&1
 }
 
