@@ -63,13 +63,15 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = config.validated()?;
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
+        let signals = super::serve::StopSignals::new()?;
         let running = crate::serve::start(config, Clock::System)
             .await
             .with_context(|| "the demo did not start; is its port taken? Try --listen 127.0.0.1:0")?;
         let keys = make_keys(running.app.keys()).await?;
         send_sample(&running, &keys.live).await?;
         announce(&arguments, &running, &keys, &folder.0);
-        super::serve::until_told_to_stop(running).await
+        super::serve::until_told_to_stop(running, signals).await;
+        Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Settings;
 use crate::clock::Clock;
@@ -36,28 +36,43 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = config.validated()?;
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
+        let signals = StopSignals::new()?;
         let running = crate::serve::start(config, Clock::System).await?;
         log::info!("Pagewire {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address);
-        until_told_to_stop(running).await
+        until_told_to_stop(running, signals).await;
+        Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The signals that end the program. Made before anybody is told that it runs, so that one sent at
+/// once is not missed.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("no signal handler")?,
+            interrupt: signal(SignalKind::interrupt()).context("no signal handler")?,
+        })
+    }
+}
+
 /// Serves until a signal comes, keeping systemd informed, then stops in order.
-pub(super) async fn until_told_to_stop(running: Running) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+pub(super) async fn until_told_to_stop(running: Running, mut signals: StopSignals) {
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog());
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
     }
     log::info!("stopping");
     notify(&[NotifyState::Stopping]);
     running.stop().await;
     watchdog.abort();
-    Ok(())
 }
 
 async fn feed_watchdog() {
