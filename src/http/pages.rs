@@ -35,9 +35,11 @@ static DOCS: LazyLock<String> = LazyLock::new(|| {
     text("docs.html").replace("<!-- problems -->", &problems)
 });
 
-/// `/`, `/console…`, `/docs`, `/problems/…`.
+/// `/`, `/favicon.ico`, `/console…`, `/docs`, `/problems/…`.
 pub(super) fn routes() -> BoxedFilter<(Response,)> {
     let home = warp::path::end().map(|| redirect("/console/"));
+    // Browsers ask for it at answers that name no icon, such as /openapi.json.
+    let icon = warp::path!("favicon.ico").map(|| embedded("icon.svg"));
     let console = warp::path("console").and(warp::path::full()).and(warp::path::tail()).map(
         |full: warp::path::FullPath, tail: warp::path::Tail| match tail.as_str() {
             // Without the slash the page's own links would point elsewhere.
@@ -53,7 +55,7 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
             None => ApiError::new(&NOT_FOUND, "There is no such problem.").into_response(),
         }
     });
-    let pages = home.or(console).unify().or(docs).unify().or(problem).unify();
+    let pages = home.or(icon).unify().or(console).unify().or(docs).unify().or(problem).unify();
     warp::get().and(pages).boxed()
 }
 

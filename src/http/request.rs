@@ -39,6 +39,11 @@ impl Peer {
             Self::Local { .. } => None,
         }
     }
+
+    /// Whether nobody can read along: passwords and cookies are taken from such peers only.
+    pub fn is_confidential(self) -> bool {
+        self.ip().is_none_or(|address| address.is_loopback())
+    }
 }
 
 /// What the accept loop knows of a request, handed through warp as an extension.
