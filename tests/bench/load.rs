@@ -41,6 +41,28 @@ impl Client {
         self.exchange("POST", "/fax", key, "multipart/form-data; boundary=edge", &body, 202)
     }
 
+    /// Sends a document that may be refused, and follows it to its end; answers in how many
+    /// seconds that came, and which it was.
+    pub fn post_until_ended(&mut self, key: &str, document: &[u8]) -> io::Result<String> {
+        let began = Instant::now();
+        let ending = match self.post_fax(Some(key), document) {
+            Ok(accepted) => self.ending(key, &accepted)?,
+            Err(refused) if refused.to_string().starts_with("422") => "422".to_owned(),
+            Err(error) => return Err(error),
+        };
+        Ok(format!("{ending} in {:.1} s", began.elapsed().as_secs_f64()))
+    }
+
+    fn ending(&mut self, key: &str, accepted: &str) -> io::Result<String> {
+        let id = text(accepted, "/id").ok_or_else(|| io::Error::other(accepted.to_owned()))?;
+        loop {
+            let fax = self.get(&format!("/fax/{id}?wait=30"), Some(key))?;
+            if matches!(text(&fax, "/status").as_deref(), Some("SUCCESS" | "FAILED")) {
+                return text(&fax, "/outcome/class").ok_or_else(|| io::Error::other(fax));
+            }
+        }
+    }
+
     fn exchange(
         &mut self,
         method: &str,
@@ -160,6 +182,35 @@ pub fn paced(
         std::thread::sleep(PACE);
     }
     Load::new(latencies, started.elapsed())
+}
+
+/// As [`paced`], for as long as `work` lasts and at least `span`; and what `work` answered.
+pub fn paced_during<T: Send>(
+    address: SocketAddr,
+    span: Duration,
+    request: impl Fn(&mut Client) -> io::Result<String>,
+    work: impl FnOnce() -> T + Send,
+) -> (Load, T) {
+    let mut client = Client::connect(address).expect("a connection");
+    let started = Instant::now();
+    let mut latencies = Vec::new();
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        while !working.is_finished() || started.elapsed() < span {
+            let began = Instant::now();
+            request(&mut client).expect("an answer as expected");
+            latencies.push(began.elapsed());
+            std::thread::sleep(PACE);
+        }
+        let answer = working.join().expect("work that ends well");
+        (Load::new(latencies, started.elapsed()), answer)
+    })
+}
+
+/// A text inside a JSON answer.
+fn text(json: &str, pointer: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(value.pointer(pointer)?.as_str()?.to_owned())
 }
 
 /// A token's text with the checksum it needs.

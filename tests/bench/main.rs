@@ -6,6 +6,9 @@
 
 #![expect(unreachable_pub, reason = "nothing is outside a benchmark; pub marks what its modules share")]
 
+#[path = "../it/hostile.rs"]
+#[expect(dead_code, reason = "the integration tests try more of them")]
+mod hostile;
 mod load;
 mod rows;
 
@@ -223,7 +226,8 @@ fn long_list() {
     }
 }
 
-/// p99 of `/health` while a 100-page PDF is converted, beside a quiet moment.
+/// p99 of `/health` while documents are converted, beside a quiet moment: a long one, and such as
+/// are made to harm.
 fn others_while_converting() {
     let data = folder();
     let server = Server::start(data.path(), &[]);
@@ -231,16 +235,23 @@ fn others_while_converting() {
     let health = |client: &mut Client| client.get("/health", None);
     // A steady trickle, as people make it: a flood would measure itself.
     let quiet = load::paced(server.address, SPAN, health);
-    let pages = pdf(100);
-    let mut sender = server.client();
-    let sending =
-        std::thread::spawn(move || sender.post_fax(Some(&key), &pages).expect("the long fax is accepted"));
-    let busy = load::paced(server.address, SPAN, health);
-    sending.join().expect("the long fax was sent");
     row("p99 of /health, quiet", "", "", format!("{:.2} ms", quiet.p99().as_secs_f64() * 1e3));
-    let ratio = busy.p99().as_secs_f64() / quiet.p99().as_secs_f64();
-    let measured = format!("{:.2} ms ({ratio:.1}x)", busy.p99().as_secs_f64() * 1e3);
-    row("  while a 100-page PDF converts", "deaf 0.96 s", "<= 2x", measured);
+    for (what, faxbot, document) in [
+        ("  while a 100-page PDF converts", "deaf 0.96 s", pdf(100)),
+        ("  while a PDF of 20,000 pages is judged", "deaf > 140 s", hostile::pdf_of_pages(20_000)),
+        ("  1 GiB in nested Flate", "deaf > 140 s", hostile::pdf_nested_flate()),
+        ("  an image of 60000 x 60000 in 1 kB", "", hostile::pdf_with_image(60_000, 60_000)),
+        ("  exponentially nested forms", "", hostile::pdf_exponential_forms()),
+        ("  a MediaBox of 14 million points", "", hostile::pdf_with_media_box("14000000", "14000000")),
+    ] {
+        let mut sender = server.client();
+        let (busy, ended) = load::paced_during(server.address, SPAN, health, || {
+            sender.post_until_ended(&key, &document).expect("an answer to the document")
+        });
+        let ratio = busy.p99().as_secs_f64() / quiet.p99().as_secs_f64();
+        let measured = format!("{:.2} ms ({ratio:.1}x), {ended}", busy.p99().as_secs_f64() * 1e3);
+        row(what, faxbot, "<= 2x, ended in 35 s", measured);
+    }
 }
 
 /// A page of text-like marks as a TIFF that needs no conversion.
