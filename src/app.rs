@@ -15,6 +15,7 @@ use crate::db::Db;
 use crate::inbound::Inbox;
 use crate::limits;
 use crate::queue::Queue;
+use crate::sealing::Sealing;
 
 /// Everything a request may need. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The database.
     pub db: Db,
+    /// The keys of the seal.
+    pub sealing: Sealing,
     /// All API keys.
     pub keys: KeyRing,
     /// The request ceiling per key.
@@ -76,6 +79,11 @@ impl App {
     /// The database.
     pub fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    /// The keys of the seal.
+    pub fn sealing(&self) -> &Sealing {
+        &self.inner.sealing
     }
 
     /// All API keys.

@@ -26,6 +26,7 @@ pub mod auth;
 pub mod convert;
 pub mod events;
 pub mod inbound;
+pub mod sealing;
 
 // Floor 4: ways a fax can take.
 pub mod route;

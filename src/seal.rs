@@ -7,7 +7,10 @@
 //!
 //! Cipher: XChaCha20-Poly1305 with a random 24-byte nonce; keys by HKDF-SHA256. A sealing key on
 //! the same disk does not protect a stolen disk: give the key-encryption key as a systemd
-//! credential for that.
+//! credential for that. The data key is wrapped a second time by the recovery key ([`recovery`]),
+//! which is kept on paper.
+
+pub mod recovery;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use rand::Rng;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use crate::fs;
 use crate::secret::Secret;
@@ -28,7 +32,11 @@ const KEY_LEN: usize = 32;
 /// Bytes a sealed thing is longer than its content: tag, nonce, Poly1305 authenticator.
 pub const OVERHEAD: usize = MAGIC.len() + NONCE_LEN + 16;
 /// Name of the systemd credential that carries the key-encryption key.
-const CREDENTIAL: &str = "pagewire.kek";
+pub const CREDENTIAL: &str = "pagewire.kek";
+/// Name of the file in the keys' folder that holds it otherwise.
+pub const KEK_FILE: &str = "kek";
+/// What a key-encryption key's wrapping of the data key is bound to.
+const WRAP_NAME: &[u8] = b"data key";
 
 /// What can go wrong with sealed things and their keys.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +57,21 @@ pub enum SealError {
     Io(#[from] io::Error),
 }
 
+/// Why nothing is sealed or opened in this life of the process: no key at hand unwraps the data
+/// key. Its text is for people, the administrator and whoever is refused because of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "The sealing key {} {problem}, so documents can be neither opened nor accepted. Put the right file back, or run \
+     'pagewire seal recover' with the recovery key; then restart Pagewire.",
+    .key_file.display()
+)]
+pub struct Locked {
+    /// The file that was asked for the key.
+    pub key_file: PathBuf,
+    /// What is wrong with it, to follow its name.
+    pub problem: &'static str,
+}
+
 /// The key-encryption key: wraps the data key and does nothing else.
 #[derive(Debug)]
 pub struct KeyEncryptionKey(Secret<[u8; KEY_LEN]>);
@@ -57,25 +80,46 @@ impl KeyEncryptionKey {
     /// Reads it from the systemd credential `pagewire.kek`, else from `folder/kek`; makes the
     /// latter when `may_create` (a first start) and neither exists.
     pub fn load(folder: &Path, may_create: bool) -> Result<Self, SealError> {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-            .map(|directory| PathBuf::from(directory).join(CREDENTIAL))
-            .filter(|file| file.exists());
-        let file = credential.unwrap_or_else(|| folder.join("kek"));
-        match std::fs::read(&file) {
-            Ok(bytes) => match <[u8; KEY_LEN]>::try_from(bytes.as_slice()) {
-                Ok(key) => Ok(Self(Secret::new(key))),
-                Err(_) => Err(SealError::DamagedKey(file)),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound && may_create => {
-                let key = random_key();
-                fs::create_private_folder(folder)?;
-                fs::write_durably(&file, key.reveal(), 0o400)?;
-                Ok(Self(key))
+        let file = credential_file().unwrap_or_else(|| folder.join(KEK_FILE));
+        match Self::read(&file) {
+            Err(SealError::MissingKey(_)) if may_create => Self::create(&file),
+            result => result,
+        }
+    }
+
+    /// Reads it from this file.
+    pub fn read(file: &Path) -> Result<Self, SealError> {
+        match std::fs::read(file).map(Secret::new) {
+            Ok(bytes) => {
+                Self::from_bytes(bytes.reveal()).ok_or_else(|| SealError::DamagedKey(file.to_owned()))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SealError::MissingKey(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(SealError::MissingKey(file.to_owned()))
+            }
             Err(error) => Err(error.into()),
         }
     }
+
+    /// A new one, on disk in `file` before this returns.
+    pub fn create(file: &Path) -> Result<Self, SealError> {
+        let key = random_key();
+        if let Some(folder) = file.parent() {
+            fs::create_private_folder(folder)?;
+        }
+        fs::write_durably(file, key.reveal(), 0o400)?;
+        Ok(Self(key))
+    }
+
+    /// The key in these bytes, which must be exactly 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        <[u8; KEY_LEN]>::try_from(bytes).ok().map(|key| Self(Secret::new(key)))
+    }
+}
+
+/// The file of the systemd credential `pagewire.kek`, when the service was given one.
+pub fn credential_file() -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    Some(PathBuf::from(folder).join(CREDENTIAL)).filter(|file| file.exists())
 }
 
 /// Seals and opens everything of one appliance.
@@ -86,17 +130,24 @@ pub struct Seal {
 impl Seal {
     /// A seal with a fresh data key, and that key wrapped for storing.
     pub fn create(kek: &KeyEncryptionKey) -> Result<(Self, Vec<u8>), SealError> {
-        let data_key = random_key();
-        let wrapped = encrypt(kek.0.reveal(), b"data key", data_key.reveal())?;
-        Ok((Self { data_key }, wrapped))
+        let seal = Self { data_key: random_key() };
+        let wrapped = seal.wrap_key(kek)?;
+        Ok((seal, wrapped))
+    }
+
+    /// The data key wrapped by this key, for storing.
+    pub fn wrap_key(&self, kek: &KeyEncryptionKey) -> Result<Vec<u8>, SealError> {
+        encrypt(kek.0.reveal(), WRAP_NAME, self.data_key.reveal())
     }
 
     /// The seal whose wrapped data key was stored.
     pub fn unwrap_key(kek: &KeyEncryptionKey, wrapped: &[u8]) -> Result<Self, SealError> {
-        let opened = Secret::new(decrypt(kek.0.reveal(), b"data key", wrapped)?);
-        let key =
-            <[u8; KEY_LEN]>::try_from(opened.reveal().as_slice()).map_err(|_| SealError::DoesNotOpen)?;
-        Ok(Self { data_key: Secret::new(key) })
+        Self::unwrap_under(kek.0.reveal(), WRAP_NAME, wrapped)
+    }
+
+    /// Whether the other one opens what this one seals.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.data_key.reveal().ct_eq(other.data_key.reveal()).into()
     }
 
     /// Seals `content` under `name`; the result is [`OVERHEAD`] bytes longer.
@@ -112,6 +163,13 @@ impl Seal {
     /// The key of the prefilter that keeps wrong secrets away from argon2.
     pub fn pepper(&self) -> Secret<[u8; KEY_LEN]> {
         self.subkey("pepper")
+    }
+
+    fn unwrap_under(key: &[u8; KEY_LEN], name: &[u8], wrapped: &[u8]) -> Result<Self, SealError> {
+        let opened = Secret::new(decrypt(key, name, wrapped)?);
+        let key =
+            <[u8; KEY_LEN]>::try_from(opened.reveal().as_slice()).map_err(|_| SealError::DoesNotOpen)?;
+        Ok(Self { data_key: Secret::new(key) })
     }
 
     fn own_key(&self, name: &str) -> Secret<[u8; KEY_LEN]> {

@@ -8,7 +8,6 @@ use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,7 +30,7 @@ use crate::id::DocumentId;
 use crate::inbound::Inbox;
 use crate::limits;
 use crate::queue::{Queue, QueueError};
-use crate::seal::{KeyEncryptionKey, Seal, SealError};
+use crate::sealing::{Sealing, SealingError};
 use crate::spool::{Spool, SpoolError};
 
 /// How often use counts of keys are written down.
@@ -62,9 +61,9 @@ pub enum StartError {
     /// The database does not open.
     #[error("the database does not open")]
     Db(#[from] DbError),
-    /// The seal does not open.
-    #[error("stored documents cannot be unsealed")]
-    Seal(#[from] SealError),
+    /// The keys of the seal cannot be made.
+    #[error("the sealing key cannot be set up")]
+    Sealing(#[from] SealingError),
     /// The spool does not open.
     #[error("the spool does not open")]
     Spool(#[from] SpoolError),
@@ -100,13 +99,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     protect_process();
     raise_descriptor_limit();
     let metrics = metrics_recorder();
-    let (db, spool, seal, lock) = open_store(&config.data_dir).await?;
+    let Store { db, spool, sealing, lock } = Store::open(&config.data_dir).await?;
+    if let Err(locked) = sealing.seal() {
+        log::error!("{locked}");
+    }
 
     let bootstrap = config
         .api_key
         .clone()
         .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
-    let keys = KeyRing::load(db.clone(), seal.pepper(), clock.clone(), bootstrap).await?;
+    let pepper = sealing.seal().ok().map(|seal| seal.pepper());
+    let keys = KeyRing::load(db.clone(), pepper, clock.clone(), bootstrap).await?;
     let converter = Converter::new(convert::Settings {
         executable: PathBuf::from(OWN_PROGRAM),
         workers: config.workers as usize,
@@ -135,6 +138,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         config,
         clock,
         db: db.clone(),
+        sealing: sealing.clone(),
         keys,
         ceiling,
         converter,
@@ -164,7 +168,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
             metrics_server.drain(Duration::ZERO).await;
         }));
     }
-    app.queue().start();
+    // Without the seal every call would end as one whose pages are gone; the faxes wait instead.
+    if sealing.seal().is_ok() {
+        app.queue().start();
+    }
     Ok(Running { app, address, server, stopping, chores, socket, _lock: lock })
 }
 
@@ -185,33 +192,35 @@ impl Running {
     }
 }
 
-async fn open_store(data_dir: &Path) -> Result<(Db, Spool, Arc<Seal>, File), StartError> {
-    let unusable = |error| StartError::DataDir(data_dir.to_owned(), error);
-    fs::create_private_folder(data_dir).map_err(unusable)?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(data_dir.join("lock"))
-        .map_err(unusable)?;
-    if lock.try_lock().is_err() {
-        return Err(StartError::AlreadyRunning(data_dir.to_owned()));
-    }
-    let db = Db::open(&db::file_in(data_dir))?;
-    let wrapped = db.wrapped_data_key()?;
-    let kek = KeyEncryptionKey::load(&data_dir.join("keys"), wrapped.is_none())?;
-    let seal = match wrapped {
-        Some(wrapped) => Seal::unwrap_key(&kek, &wrapped)?,
-        None => {
-            let (seal, wrapped) = Seal::create(&kek)?;
-            db.store_wrapped_data_key(wrapped).await?;
-            seal
+/// What is in a data folder, held by this process alone.
+pub(crate) struct Store {
+    pub(crate) db: Db,
+    pub(crate) spool: Spool,
+    pub(crate) sealing: Sealing,
+    /// Nobody else uses the folder while this is open.
+    lock: File,
+}
+
+impl Store {
+    /// Opens the folder, making what is missing.
+    pub(crate) async fn open(data_dir: &Path) -> Result<Self, StartError> {
+        let unusable = |error| StartError::DataDir(data_dir.to_owned(), error);
+        fs::create_private_folder(data_dir).map_err(unusable)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(data_dir.join("lock"))
+            .map_err(unusable)?;
+        if lock.try_lock().is_err() {
+            return Err(StartError::AlreadyRunning(data_dir.to_owned()));
         }
-    };
-    let seal = Arc::new(seal);
-    let spool = Spool::open(&data_dir.join("spool"), seal.clone())?;
-    Ok((db, spool, seal, lock))
+        let db = Db::open(&db::file_in(data_dir))?;
+        let sealing = Sealing::open(db.clone(), &data_dir.join("keys")).await?;
+        let spool = Spool::open_with(&data_dir.join("spool"), sealing.seal())?;
+        Ok(Self { db, spool, sealing, lock })
+    }
 }
 
 /// The socket systemd handed over, else one of our own.

@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 
 use crate::fs;
 use crate::id::DocumentId;
-use crate::seal::{Seal, SealError};
+use crate::seal::{Locked, Seal, SealError};
 
 /// Ending of a sealed document.
 const SEALED: &str = "sealed";
@@ -33,6 +33,9 @@ pub enum SpoolError {
     /// The file is there but does not open.
     #[error("the document {0} in the spool is damaged")]
     Damaged(DocumentId, #[source] SealError),
+    /// The seal does not open in this life of the process.
+    #[error(transparent)]
+    Locked(#[from] Locked),
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
@@ -60,13 +63,19 @@ pub struct Spool {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    seal: Arc<Seal>,
+    seal: Result<Arc<Seal>, Locked>,
     folders: FolderSync,
 }
 
 impl Spool {
     /// Opens the spool in `root`, making the folder when it is missing.
     pub fn open(root: &Path, seal: Arc<Seal>) -> Result<Self, SpoolError> {
+        Self::open_with(root, Ok(seal))
+    }
+
+    /// The same where the seal may be locked: then documents are neither stored nor read
+    /// ([`SpoolError::Locked`]), and only deleted.
+    pub fn open_with(root: &Path, seal: Result<Arc<Seal>, Locked>) -> Result<Self, SpoolError> {
         fs::create_private_folder(root)?;
         Ok(Self { inner: Arc::new(Inner { root: root.to_owned(), seal, folders: FolderSync::default() }) })
     }
@@ -81,8 +90,9 @@ impl Spool {
     pub async fn get(&self, id: DocumentId) -> Result<Vec<u8>, SpoolError> {
         let inner = self.inner.clone();
         blocking(move || {
+            let seal = inner.seal()?;
             let sealed = std::fs::read(inner.file(id))?;
-            inner.seal.open(&seal_name(id), &sealed).map_err(|error| SpoolError::Damaged(id, error))
+            seal.open(&seal_name(id), &sealed).map_err(|error| SpoolError::Damaged(id, error))
         })
         .await
     }
@@ -110,6 +120,10 @@ impl Spool {
 }
 
 impl Inner {
+    fn seal(&self) -> Result<&Seal, Locked> {
+        self.seal.as_deref().map_err(Locked::clone)
+    }
+
     fn folder(&self, id: DocumentId) -> PathBuf {
         self.root.join(id.made_at().to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string())
     }
@@ -121,7 +135,7 @@ impl Inner {
     fn put(&self, content: &[u8]) -> Result<DocumentId, SpoolError> {
         let id = DocumentId::new();
         let sealed =
-            self.seal.seal(&seal_name(id), content).map_err(|error| SpoolError::Damaged(id, error))?;
+            self.seal()?.seal(&seal_name(id), content).map_err(|error| SpoolError::Damaged(id, error))?;
         let (folder, file) = (self.folder(id), self.file(id));
         if !folder.exists() {
             fs::create_private_folder(&folder)?;

@@ -113,7 +113,10 @@ impl KeyRing {
         let grace_end = minting::later(now, SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX));
         let end = entry.record.expires_at.map_or(grace_end, |expiry| expiry.min(grace_end));
         let previous_valid_until = (!grace.is_zero()).then_some(end);
-        let previous = previous_valid_until.map(|end| entry.current_record(end));
+        let previous = previous_valid_until.map(|end| {
+            let record = entry.current_record(end);
+            SlotRecord { prefilter: self.parts.tags.lasting(record.prefilter), ..record }
+        });
         self.parts.db.rotate_key(id, secret.clone(), previous).await?;
         // From the newest entry: a revocation does not wait for us before it marks the key.
         self.swap(id, |newest| Some(newest.rotated(secret, previous_valid_until)))?;
@@ -219,7 +222,8 @@ impl KeyRing {
         let prefilter = self.parts.tags.prefilter(&presented);
         let phc = self.parts.hasher.hash(Secret::new(presented.secret().to_owned())).await?;
         let created_at = self.parts.clock.now();
-        Ok(SlotRecord { phc, prefilter: Some(prefilter), created_at, valid_until: None, last_used_at: None })
+        let prefilter = self.parts.tags.lasting(Some(prefilter));
+        Ok(SlotRecord { phc, prefilter, created_at, valid_until: None, last_used_at: None })
     }
 }
 

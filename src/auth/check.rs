@@ -116,7 +116,8 @@ impl KeyRing {
                 continue;
             }
             if !has_prefilter
-                && let Err(error) = db.store_prefilter(proof.id, slot.phc.clone(), proof.prefilter).await
+                && let Some(prefilter) = tags.lasting(Some(proof.prefilter))
+                && let Err(error) = db.store_prefilter(proof.id, slot.phc.clone(), prefilter).await
             {
                 log::warn!("the prefilter of key {} was not stored: {error:?}", proof.id);
             }
@@ -351,6 +352,37 @@ mod tests {
         assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
         assert_eq!(fixture.ring.argon2_runs(), 0, "and was stored");
         fixture.ring.verify(&token, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pepper_that_is_away_for_a_while_leaves_what_was_stored() {
+        let mut fixture = Fixture::new().await;
+        let (token, id) = fixture.make(named("a")).await;
+        let (other, other_id) = fixture.make(named("b")).await;
+        fixture.restart_without_pepper().await;
+        let peer = Some("192.0.2.1".parse().unwrap());
+        for _ in 0..15 {
+            fixture.ring.verify(&another_secret_for(id), peer).await.unwrap_err();
+        }
+        assert!(fixture.ring.argon2_runs() <= 11, "{}", fixture.ring.argon2_runs());
+        fixture.ring.verify(&token, None).await.unwrap();
+        let runs = fixture.ring.argon2_runs();
+        assert_eq!(fixture.ring.verify(&another_secret_for(id), None).await.unwrap_err(), Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), runs, "a stand-in filters what was proved");
+        let rotated = fixture.ring.rotate(&other_id, Duration::from_secs(3600), &CLI).await.unwrap();
+        let (made, made_id) = fixture.make(named("c")).await;
+
+        fixture.restart().await;
+        assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+        assert_eq!(fixture.ring.argon2_runs(), 0, "the old prefilter is right again");
+        for text in [&token, &other, rotated.token.text().reveal(), &made] {
+            fixture.ring.verify(text, None).await.unwrap();
+        }
+        fixture.restart().await;
+        for id in [id, other_id, made_id] {
+            assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
+        }
+        assert_eq!(fixture.ring.argon2_runs(), 0, "and all are filtered again");
     }
 
     #[tokio::test]

@@ -71,20 +71,27 @@ pub struct KeyView {
 }
 
 impl KeyRing {
-    /// Reads all keys and accounts; makes the appliance's own accounts at the first start.
+    /// Reads all keys and accounts; makes the appliance's own accounts at the first start. Without
+    /// the pepper all keys work under the strict limit for secrets that no prefilter vouches for,
+    /// and stored prefilters are left for its return.
     pub async fn load(
         db: Db,
-        pepper: Secret<[u8; 32]>,
+        pepper: impl Into<Option<Secret<[u8; 32]>>>,
         clock: Clock,
         bootstrap: Option<Bootstrap>,
     ) -> Result<Self, AuthError> {
-        let tags = Tags::new(&pepper)?;
-        db.adopt_pepper(tags.pepper_check()).await?;
+        let tags = Tags::new(pepper.into().as_ref())?;
+        if let Some(check) = tags.pepper_check() {
+            db.adopt_pepper(check).await?;
+        }
         let mut state = State::default();
         for account in db.accounts().await? {
             state.accounts.insert(account.id, Arc::new(account));
         }
-        for key in db.keys().await? {
+        for mut key in db.keys().await? {
+            for slot in std::iter::once(&mut key.current).chain(&mut key.previous) {
+                slot.prefilter = tags.lasting(slot.prefilter);
+            }
             if !state.accounts.contains_key(&key.record.owner) {
                 return Err(DbError::Damaged { what: "api_keys.owner_id" }.into());
             }
@@ -238,6 +245,10 @@ pub(super) mod tests {
 
         pub(in crate::auth) async fn restart(&mut self) {
             self.restart_with(pepper(), None).await;
+        }
+
+        pub(in crate::auth) async fn restart_without_pepper(&mut self) {
+            self.ring = KeyRing::load(self.db.clone(), None, self.clock.clone(), None).await.unwrap();
         }
 
         pub(in crate::auth) async fn restart_with(

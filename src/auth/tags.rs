@@ -22,20 +22,29 @@ pub(super) type Prefilter = [u8; 4];
 pub(super) struct Tags {
     boot: Hmac<Sha256>,
     pepper: Hmac<Sha256>,
+    /// Whether the pepper is this appliance's own, and not a stand-in of this boot.
+    has_own_pepper: bool,
     /// Compared with where there is nothing to compare with, so that the comparison still happens.
     pub(super) nobody: (Tag, Prefilter),
 }
 
 impl Tags {
-    pub(super) fn new(pepper: &Secret<[u8; 32]>) -> Result<Self, NoRandomness> {
-        let mut random = Zeroizing::new([0; 32 + 36]);
+    /// Without a pepper, because its key is gone for now, one of this boot stands in for it.
+    pub(super) fn new(pepper: Option<&Secret<[u8; 32]>>) -> Result<Self, NoRandomness> {
+        let mut random = Zeroizing::new([0; 32 + 32 + 36]);
         SysRng.try_fill_bytes(random.as_mut_slice())?;
-        let (boot, nobody) = random.split_at(32);
+        let (boot, rest) = random.split_at(32);
+        let (stand_in, nobody) = rest.split_at(32);
         let mut tag = [0; 32];
         let mut prefilter = [0; 4];
         tag.copy_from_slice(&nobody[..32]);
         prefilter.copy_from_slice(&nobody[32..]);
-        Ok(Self { boot: keyed(boot), pepper: keyed(pepper.reveal()), nobody: (tag, prefilter) })
+        Ok(Self {
+            boot: keyed(boot),
+            pepper: keyed(pepper.map_or(stand_in, |pepper| pepper.reveal())),
+            has_own_pepper: pepper.is_some(),
+            nobody: (tag, prefilter),
+        })
     }
 
     pub(super) fn tag(&self, token: &Presented<'_>) -> Tag {
@@ -49,12 +58,22 @@ impl Tags {
         [mac[0], mac[1], mac[2], mac[3]]
     }
 
+    /// What of a prefilter may be stored, or taken from what was stored: nothing while a stand-in
+    /// is in place of the pepper. What is stored is right again once the pepper is back.
+    pub(super) fn lasting(&self, prefilter: Option<Prefilter>) -> Option<Prefilter> {
+        prefilter.filter(|_| self.has_own_pepper)
+    }
+
     /// Tells one pepper from another without telling anything of it.
-    pub(super) fn pepper_check(&self) -> [u8; 16] {
+    /// `None` while a stand-in is in its place.
+    pub(super) fn pepper_check(&self) -> Option<[u8; 16]> {
+        if !self.has_own_pepper {
+            return None;
+        }
         let mut check = [0; 16];
         // No secret has this length, so this is never a prefilter.
         check.copy_from_slice(&self.under_pepper(b"which pepper is this?")[..16]);
-        check
+        Some(check)
     }
 
     fn under_pepper(&self, text: &[u8]) -> [u8; 32] {

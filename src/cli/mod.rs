@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod demo;
 mod keys;
+mod seal;
 mod send;
 mod serve;
 
@@ -42,6 +43,8 @@ enum Command {
     Send(send::Arguments),
     /// Make, list, rotate and revoke API keys.
     Keys(keys::Arguments),
+    /// The sealing key of stored documents, and its recovery key.
+    Seal(seal::Arguments),
     /// Print the OpenAPI description.
     Openapi,
     /// Read documents in a sandbox; started by the server itself.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Keys(arguments) => keys::run(arguments),
+        Command::Seal(arguments) => seal::run(arguments),
         Command::Openapi => {
             println!("{}", crate::http::openapi::description());
             Ok(ExitCode::SUCCESS)

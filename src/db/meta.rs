@@ -1,18 +1,41 @@
 //! The `meta` table: a handful of named values of the appliance itself.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Db, DbError};
 
-/// Name under which the wrapped data key is kept.
+/// Name under which the data key wrapped by the key-encryption key is kept.
 const WRAPPED_DATA_KEY: &str = "wrapped_data_key";
+/// The same, wrapped by the key that is to follow; gone once that one has taken over.
+const NEXT_WRAPPED_DATA_KEY: &str = "wrapped_data_key_next";
+/// The data key wrapped by the recovery key.
+const RECOVERY_WRAPPED_DATA_KEY: &str = "wrapped_data_key_recovery";
+
+/// The data key as it is stored: wrapped, up to three times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrappedKeys {
+    /// By the key-encryption key in force; `None` before the first start.
+    pub current: Option<Vec<u8>>,
+    /// By the one that is to follow.
+    pub next: Option<Vec<u8>>,
+    /// By the recovery key, once there is one.
+    pub recovery: Option<Vec<u8>>,
+}
 
 impl Db {
     /// The data key as [`crate::seal::Seal::create`] wrapped it; `None` before the first start.
     pub fn wrapped_data_key(&self) -> Result<Option<Vec<u8>>, DbError> {
+        self.point(|connection| value(connection, WRAPPED_DATA_KEY))
+    }
+
+    /// All wrappings of the data key.
+    pub fn wrapped_data_keys(&self) -> Result<WrappedKeys, DbError> {
         self.point(|connection| {
-            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
-            Ok(statement.query_row([WRAPPED_DATA_KEY], |row| row.get(0)).optional()?)
+            Ok(WrappedKeys {
+                current: value(connection, WRAPPED_DATA_KEY)?,
+                next: value(connection, NEXT_WRAPPED_DATA_KEY)?,
+                recovery: value(connection, RECOVERY_WRAPPED_DATA_KEY)?,
+            })
         })
     }
 
@@ -28,9 +51,86 @@ impl Db {
         .await
     }
 
+    /// Stores the data key as the next key-encryption key wraps it, beside the one in force.
+    pub async fn store_next_wrapped_data_key(&self, wrapped: Vec<u8>) -> Result<(), DbError> {
+        self.write(move |transaction| put(transaction, NEXT_WRAPPED_DATA_KEY, &wrapped)).await
+    }
+
+    /// Puts the next wrapping in force, if it is `wrapped`; the one before it is gone.
+    /// [`DbError::Conflict`] when another one, or none, waits.
+    pub async fn promote_wrapped_data_key(&self, wrapped: Vec<u8>) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let removed = transaction.execute(
+                "DELETE FROM meta WHERE name = ?1 AND value = ?2",
+                params![NEXT_WRAPPED_DATA_KEY, wrapped],
+            )?;
+            if removed != 1 {
+                return Err(DbError::Conflict);
+            }
+            put(transaction, WRAPPED_DATA_KEY, &wrapped)
+        })
+        .await
+    }
+
+    /// Stores the data key as the recovery key wraps it. [`DbError::Conflict`] when there is one
+    /// and it shall not be replaced.
+    pub async fn store_recovery_wrapped_data_key(
+        &self,
+        wrapped: Vec<u8>,
+        may_replace: bool,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            if !may_replace && value(transaction, RECOVERY_WRAPPED_DATA_KEY)?.is_some() {
+                return Err(DbError::Conflict);
+            }
+            put(transaction, RECOVERY_WRAPPED_DATA_KEY, &wrapped)
+        })
+        .await
+    }
+
     /// Whether the database answers and takes changes at this moment.
     pub async fn check(&self) -> Result<(), DbError> {
         self.point(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))?;
         self.write(|_| Ok(())).await
+    }
+}
+
+fn value(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+}
+
+fn put(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(), DbError> {
+    transaction.execute(
+        "INSERT INTO meta(name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+        params![name, value],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wrapping_is_replaced_only_by_the_one_that_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&super::super::file_in(folder.path())).unwrap();
+        assert_eq!(db.wrapped_data_keys().unwrap(), WrappedKeys::default());
+        db.store_wrapped_data_key(b"first".to_vec()).await.unwrap();
+        assert!(db.store_wrapped_data_key(b"second".to_vec()).await.is_err());
+        db.store_next_wrapped_data_key(b"second".to_vec()).await.unwrap();
+        let other = db.promote_wrapped_data_key(b"third".to_vec()).await;
+        assert!(matches!(other, Err(DbError::Conflict)));
+        assert_eq!(db.wrapped_data_key().unwrap().unwrap(), b"first");
+        db.promote_wrapped_data_key(b"second".to_vec()).await.unwrap();
+        let keys = db.wrapped_data_keys().unwrap();
+        assert_eq!((keys.current.unwrap(), keys.next), (b"second".to_vec(), None));
+
+        db.store_recovery_wrapped_data_key(b"paper".to_vec(), false).await.unwrap();
+        let again = db.store_recovery_wrapped_data_key(b"other".to_vec(), false).await;
+        assert!(matches!(again, Err(DbError::Conflict)));
+        db.store_recovery_wrapped_data_key(b"other".to_vec(), true).await.unwrap();
+        assert_eq!(db.wrapped_data_keys().unwrap().recovery.unwrap(), b"other");
     }
 }

@@ -16,7 +16,7 @@ pub mod idempotency;
 mod inbound;
 pub mod jobs;
 mod keys;
-mod meta;
+pub mod meta;
 mod migrate;
 mod readers;
 mod writer;

@@ -67,6 +67,8 @@ problems! {
         "The fax is in a state in which this cannot be done; the detail names the state.";
     KEY_CONFLICT = "api-key-wrong-state", 409, "Conflict", "api_key_wrong_state", "api_key.wrong_state",
         "The key is in a state in which this cannot be done; the detail names it.";
+    SEAL_CONFLICT = "seal-wrong-state", 409, "Conflict", "seal_wrong_state", "seal.wrong_state",
+        "The sealing key is in a state in which this cannot be done; the detail says which and what to do.";
     IDEMPOTENCY_IN_FLIGHT = "idempotency-in-flight", 409, "Conflict", "idempotency_in_flight", "request.in_flight",
         "A request with the same Idempotency-Key is still being worked on. Wait a moment and send it again.";
     TOO_LARGE = "payload-too-large", 413, "Payload Too Large", "payload_too_large", "fax.too_large",

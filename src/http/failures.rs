@@ -1,14 +1,18 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND, UNSUPPORTED_TYPE,
+    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND, SEAL_CONFLICT, UNSUPPORTED_TYPE,
 };
 use crate::auth::AuthError;
 use crate::convert::ConvertError;
 use crate::db::DbError;
 use crate::inbound::InboxError;
 use crate::queue::QueueError;
+use crate::sealing::SealingError;
 use crate::spool::SpoolError;
+
+/// Seconds after which to ask again when the sealing key is gone: somebody has to bring it.
+const LOCKED_RETRY_S: u64 = 300;
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
@@ -25,6 +29,7 @@ impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::DiskFull => disk_full(),
+            SpoolError::Locked(locked) => Self::busy(locked.to_string(), LOCKED_RETRY_S),
             SpoolError::Missing => Self::new(&NOT_FOUND, "The document is no longer stored."),
             error => Self::internal(&error),
         }
@@ -81,6 +86,33 @@ impl From<AuthError> for ApiError {
             _ => Self::internal(&error),
         }
     }
+}
+
+impl From<SealingError> for ApiError {
+    fn from(error: SealingError) -> Self {
+        match &error {
+            SealingError::Locked(_)
+            | SealingError::NotLocked
+            | SealingError::NoRecoveryKey
+            | SealingError::HasRecoveryKey
+            | SealingError::FromCredential
+            | SealingError::NotProved => Self::new(&SEAL_CONFLICT, sentence(&error)),
+            SealingError::InvalidRecoveryKey(_) | SealingError::WrongRecoveryKey => {
+                Self::field("recovery_key", "invalid", sentence(&error))
+            }
+            SealingError::InvalidKey => Self::field("kek", "invalid", sentence(&error)),
+            SealingError::Db(_) | SealingError::Seal(_) => Self::internal(&error),
+        }
+    }
+}
+
+/// An error's text as a sentence of its own.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if text.ends_with('.') { "" } else { "." };
+    format!("{first}{}{stop}", rest.as_str())
 }
 
 fn disk_full() -> ApiError {

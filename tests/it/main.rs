@@ -18,6 +18,7 @@ mod openapi;
 mod published_client;
 mod queue;
 mod revocation;
+mod sealing;
 mod simulator;
 mod support;
 mod tidy;

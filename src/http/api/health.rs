@@ -53,6 +53,8 @@ pub(in crate::http) struct Readiness {
 pub(in crate::http) struct Checks {
     database: String,
     spool: String,
+    /// The key of the seal; without it documents are neither opened nor accepted.
+    sealing: String,
     /// Reading documents in the sandbox.
     documents: String,
 }
@@ -94,9 +96,11 @@ async fn look(app: &App) -> (bool, Checks) {
     };
     let (database, database_ok) = told("database", app.db().check().await.map_err(|error| error.to_string()));
     let (spool, spool_ok) = told("spool", app.queue().check_spool().await.map_err(|error| error.to_string()));
+    let sealed = app.sealing().seal().map(drop).map_err(|locked| locked.to_string());
+    let (sealing, sealing_ok) = told("sealing", sealed);
     let (documents, documents_ok) =
         told("documents", app.converter().self_test().await.map_err(|error| error.to_string()));
-    (database_ok && spool_ok && documents_ok, Checks { database, spool, documents })
+    (database_ok && spool_ok && sealing_ok && documents_ok, Checks { database, spool, sealing, documents })
 }
 
 /// This description

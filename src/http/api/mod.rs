@@ -4,6 +4,7 @@
 pub(super) mod admin;
 pub(super) mod admin_jobs;
 pub(super) mod admin_keys;
+pub(super) mod admin_seal;
 pub(super) mod attempts;
 pub(super) mod fax;
 pub(super) mod fax_view;
@@ -29,6 +30,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let fax = fax::routes(app).or(send::routes(app)).unify().or(attempts::routes(app)).unify().boxed();
     let admin =
         admin_keys::routes(app).or(admin_jobs::routes(app)).unify().or(admin::routes(app)).unify().boxed();
+    let admin = admin.or(admin_seal::routes(app)).unify().boxed();
     let others = health::routes(app).or(inbound::routes(app)).unify().boxed();
     fax.or(admin).unify().or(others).unify().boxed()
 }
