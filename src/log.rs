@@ -53,7 +53,7 @@ impl Log for Scrubbed {
 }
 
 /// Blots out the secret part of every token in `text`.
-fn scrub(text: &str) -> Cow<'_, str> {
+pub fn scrub(text: &str) -> Cow<'_, str> {
     let mut clean = Cow::Borrowed(text);
     for prefix in TOKEN_PREFIXES {
         let mut from = 0;

@@ -165,6 +165,11 @@ impl Seal {
         self.subkey("pepper")
     }
 
+    /// The key of the audit log's chain.
+    pub fn audit_key(&self) -> Secret<[u8; KEY_LEN]> {
+        self.subkey("audit")
+    }
+
     fn unwrap_under(key: &[u8; KEY_LEN], name: &[u8], wrapped: &[u8]) -> Result<Self, SealError> {
         let opened = Secret::new(decrypt(key, name, wrapped)?);
         let key =

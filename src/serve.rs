@@ -100,8 +100,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     raise_descriptor_limit();
     let metrics = metrics_recorder();
     let Store { db, spool, sealing, lock } = Store::open(&config.data_dir).await?;
-    if let Err(locked) = sealing.seal() {
-        log::error!("{locked}");
+    match sealing.seal() {
+        Ok(seal) => db.start_audit(&seal.audit_key()),
+        Err(locked) => log::error!("{locked}"),
     }
 
     let bootstrap = config

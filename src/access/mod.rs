@@ -1,5 +1,5 @@
 //! What access to the appliance is made of, without the doing: tokens, scopes, roles, kinds of key,
-//! what a key may reach, and the records kept of keys and accounts.
+//! what a key may reach, the records kept of keys and accounts, and the rows of the audit log.
 //!
 //! Owns: the vocabulary of rights and its rules of containment. Refuses: I/O, time and hashing; who
 //! presents a credential is decided in `auth`. Invariant: a set, a network or a list of prefixes
@@ -43,6 +43,7 @@ macro_rules! named {
     };
 }
 
+pub mod audit;
 pub mod cidr;
 pub mod kind;
 pub mod records;

@@ -4,14 +4,16 @@
 //! was let in; nothing here widens it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::access::audit::{Context, Via};
 use crate::access::kind::Mode;
 use crate::access::records::{AccountRecord, KeyRecord};
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
-use crate::id::AccountId;
+use crate::id::{AccountId, RequestId};
 
 /// Who sent a request, with the rights that hold for it.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Caller {
     /// The owner's role.
     pub role: Role,
     identity: Identity,
+    address: Option<IpAddr>,
+    request_id: Option<RequestId>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +72,23 @@ impl Caller {
             scopes: account.role.allows(),
             role: account.role,
             identity,
+            address: None,
+            request_id: None,
         }
+    }
+
+    /// It, with where its request came from; for the audit log.
+    pub fn arrived(self, address: Option<IpAddr>, request_id: RequestId) -> Self {
+        Self { address, request_id: Some(request_id), ..self }
+    }
+
+    /// It as the one who does what the audit log tells of.
+    pub fn audit_context(&self) -> Context {
+        let via = match self.identity {
+            Identity::Local { .. } => Via::Cli,
+            Identity::Key(_) | Identity::Bootstrap | Identity::Anonymous => Via::Api,
+        };
+        Context { actor: self.label(), via, address: self.address, request_id: self.request_id }
     }
 
     /// Whether it may do this.
@@ -136,6 +156,14 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// It as the one who does what the audit log tells of.
+    pub fn audit_context(&self) -> Context {
+        match self {
+            Self::Cli { uid } => Context::cli(*uid),
+            Self::Caller(caller) => caller.audit_context(),
+        }
+    }
+
     pub(super) fn may(&self, scope: Scope) -> bool {
         match self {
             Self::Cli { .. } => true,

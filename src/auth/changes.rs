@@ -14,6 +14,7 @@ use super::caller::Actor;
 use super::entry::Entry;
 use super::keys::{KeyRing, State};
 use super::minting::{self, NewKey, Owner};
+use crate::access::audit::{Action, AuditEvent, Context, Snapshot};
 use crate::access::records::{
     AccountKind, AccountRecord, KeyRecord, SlotRecord, Standing, Status, StoredKey,
 };
@@ -89,7 +90,10 @@ impl KeyRing {
             Owner::New(account) => Some(account),
             Owner::Known(_) => None,
         };
-        self.parts.db.insert_key(record.clone(), secret.clone(), new_owner.clone()).await?;
+        let made = by.audit_context().event(Action::ApiKeyCreated, id, record.created_at);
+        let owner_made = new_owner.as_ref().map(|account| account_made(&by.audit_context(), account));
+        let stored = self.parts.db.audited(made.after(Snapshot::from(&record))).and(owner_made);
+        stored.insert_key(record.clone(), secret.clone(), new_owner.clone()).await?;
         let entry = Entry::stored(StoredKey { record: record.clone(), current: secret, previous: None });
         let mut state = self.state_mut();
         state.accounts.extend(new_owner.map(|account| (account.id, Arc::new(account))));
@@ -117,7 +121,11 @@ impl KeyRing {
             let record = entry.current_record(end);
             SlotRecord { prefilter: self.parts.tags.lasting(record.prefilter), ..record }
         });
-        self.parts.db.rotate_key(id, secret.clone(), previous).await?;
+        let rotated = by
+            .audit_context()
+            .event(Action::ApiKeyRotated, id, now)
+            .after(Snapshot::new().with("previous_valid_until", previous_valid_until));
+        self.parts.db.audited(rotated).rotate_key(id, secret.clone(), previous).await?;
         // From the newest entry: a revocation does not wait for us before it marks the key.
         self.swap(id, |newest| Some(newest.rotated(secret, previous_valid_until)))?;
         log::info!("API key {id} was rotated by {by}");
@@ -135,6 +143,7 @@ impl KeyRing {
         // writer must not keep the key alive in this process. When the row fails the key stays
         // refused here, the error says that it is not final, and revoking again stores it.
         let now = self.parts.clock.now();
+        let revoked = by.audit_context().event(Action::ApiKeyRevoked, id, now);
         let entry = self.swap(id, |entry| {
             let is_new = entry.record.status != Status::Revoked;
             is_new.then(|| entry.revoked(now, by.to_string(), reason))
@@ -142,7 +151,8 @@ impl KeyRing {
         let _changes = self.parts.changes.lock().await;
         let record = &entry.record;
         let (at, by) = (record.revoked_at.unwrap_or(now), record.revoked_by.clone().unwrap_or_default());
-        self.parts.db.revoke_key(id, at, by, record.revoked_reason.clone()).await?;
+        let revoked = revoked.reason(record.revoked_reason.clone());
+        self.parts.db.audited(revoked).revoke_key(id, at, by, record.revoked_reason.clone()).await?;
         log::info!("API key {id} was revoked");
         Ok(())
     }
@@ -164,7 +174,8 @@ impl KeyRing {
             return Ok(account.id);
         }
         let account = minting::new_account("name", kind, name, role, self.parts.clock.now())?;
-        self.parts.db.insert_account(account.clone()).await?;
+        let made = account_made(&Context::system(), &account);
+        self.parts.db.audited(made).insert_account(account.clone()).await?;
         let id = account.id;
         self.state_mut().accounts.insert(id, Arc::new(account));
         Ok(id)
@@ -240,11 +251,20 @@ impl State {
             return Ok(account);
         }
         let account = minting::new_account("name", AccountKind::Service, name, role, now)?;
-        db.insert_account(account.clone()).await?;
+        db.audited(account_made(&Context::system(), &account)).insert_account(account.clone()).await?;
         let account = Arc::new(account);
         self.accounts.insert(account.id, account.clone());
         Ok(account)
     }
+}
+
+/// What the audit log tells of a new account.
+fn account_made(context: &Context, account: &AccountRecord) -> AuditEvent {
+    let action = match account.kind {
+        AccountKind::User => Action::UserCreated,
+        AccountKind::Service => Action::ServiceAccountCreated,
+    };
+    context.event(action, account.id, account.created_at).after(Snapshot::from(account))
 }
 
 /// Runs a change that must not stop half way when its caller does.

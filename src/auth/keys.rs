@@ -232,6 +232,7 @@ pub(super) mod tests {
         pub(in crate::auth) async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let db = Db::open(&crate::db::file_in(folder.path())).unwrap();
+            db.start_audit(&pepper());
             let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
             let ring = KeyRing::load(db.clone(), pepper(), clock.clone(), None).await.unwrap();
             Self { ring, clock, db, folder }
@@ -240,6 +241,7 @@ pub(super) mod tests {
         /// Starts anew on the same file, as a new process would.
         pub(in crate::auth) async fn reopen(&mut self) {
             self.db = Db::open(&crate::db::file_in(self.folder.path())).unwrap();
+            self.db.start_audit(&pepper());
             self.restart().await;
         }
 

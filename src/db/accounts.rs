@@ -4,6 +4,7 @@
 
 use rusqlite::{Row, Transaction, params};
 
+use super::audit::Audited;
 use super::{Db, DbError, from_ms, parse, to_ms};
 use crate::access::records::AccountRecord;
 
@@ -23,9 +24,11 @@ impl Db {
         })
         .await
     }
+}
 
+impl Audited<'_> {
     /// Stores a new account; [`DbError::Conflict`] when its name is taken.
-    pub async fn insert_account(&self, account: AccountRecord) -> Result<(), DbError> {
+    pub async fn insert_account(self, account: AccountRecord) -> Result<(), DbError> {
         self.write(move |transaction| insert(transaction, &account)).await
     }
 }
@@ -63,6 +66,7 @@ fn read(row: &Row<'_>) -> Result<AccountRecord, DbError> {
 pub(super) mod tests {
     use jiff::Timestamp;
 
+    use super::super::audit::tests::{event, open};
     use super::*;
     use crate::access::records::{AccountKind, AccountStatus};
     use crate::access::roles::Role;
@@ -81,13 +85,15 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn names_are_unique_without_case() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&super::super::file_in(folder.path())).unwrap();
+        let (_folder, db) = open();
         let clinic = account("Clinic");
-        db.insert_account(clinic.clone()).await.unwrap();
-        assert!(matches!(db.insert_account(account("clinic")).await, Err(DbError::Conflict)));
+        db.audited(event()).insert_account(clinic.clone()).await.unwrap();
+        assert!(matches!(
+            db.audited(event()).insert_account(account("clinic")).await,
+            Err(DbError::Conflict)
+        ));
         let other = account("other");
-        db.insert_account(other.clone()).await.unwrap();
+        db.audited(event()).insert_account(other.clone()).await.unwrap();
         let mut expected = [clinic, other];
         expected.sort_by_key(|account| account.id);
         assert_eq!(db.accounts().await.unwrap(), expected);

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::audit::Audited;
 use super::{Db, DbError, accounts, from_ms, optional, parse, to_ms};
 use crate::access::records::{AccountRecord, KeyRecord, SlotRecord, StoredKey, UsageDelta};
 use crate::access::token::KeyId;
@@ -39,70 +40,6 @@ impl Db {
                 keys.push(StoredKey { record, current, previous });
             }
             Ok(keys)
-        })
-        .await
-    }
-
-    /// Stores a new key, together with its owner when that is new too. [`DbError::Conflict`] when
-    /// the owner's name or the key's id is taken.
-    pub async fn insert_key(
-        &self,
-        record: KeyRecord,
-        secret: SlotRecord,
-        new_owner: Option<AccountRecord>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            if let Some(owner) = &new_owner {
-                accounts::insert(transaction, owner)?;
-            }
-            insert_key(transaction, &record)?;
-            put_slot(transaction, record.id, "current", &secret)
-        })
-        .await
-    }
-
-    /// Gives a key a new secret; the one it had stays valid until its `valid_until`, or goes now
-    /// when `previous` is `None`. [`DbError::Conflict`] when the key is revoked or not there.
-    pub async fn rotate_key(
-        &self,
-        id: KeyId,
-        current: SlotRecord,
-        previous: Option<SlotRecord>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            let moved = transaction
-                .prepare_cached(
-                    "UPDATE api_keys SET generation = generation + 1 WHERE id = ?1 AND status <> 'revoked'",
-                )?
-                .execute([id.to_string()])?;
-            if moved != 1 {
-                return Err(DbError::Conflict);
-            }
-            transaction
-                .prepare_cached("DELETE FROM api_key_slots WHERE key_id = ?1")?
-                .execute([id.to_string()])?;
-            put_slot(transaction, id, "current", &current)?;
-            previous.iter().try_for_each(|secret| put_slot(transaction, id, "previous", secret))
-        })
-        .await
-    }
-
-    /// Ends a key for good. Of one that was ended before, nothing changes.
-    pub async fn revoke_key(
-        &self,
-        id: KeyId,
-        at: Timestamp,
-        by: String,
-        reason: Option<String>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            transaction
-                .prepare_cached(
-                    "UPDATE api_keys SET status = 'revoked', generation = generation + 1, revoked_at = ?2, \
-                     revoked_by = ?3, revoked_reason = ?4 WHERE id = ?1 AND status <> 'revoked'",
-                )?
-                .execute(params![id.to_string(), to_ms(at), by, reason])?;
-            Ok(())
         })
         .await
     }
@@ -147,6 +84,73 @@ impl Db {
             Ok(())
         })
         .await
+    }
+}
+
+impl Audited<'_> {
+    /// Stores a new key, together with its owner when that is new too. [`DbError::Conflict`] when
+    /// the owner's name or the key's id is taken.
+    pub async fn insert_key(
+        self,
+        record: KeyRecord,
+        secret: SlotRecord,
+        new_owner: Option<AccountRecord>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            if let Some(owner) = &new_owner {
+                accounts::insert(transaction, owner)?;
+            }
+            insert_key(transaction, &record)?;
+            put_slot(transaction, record.id, "current", &secret)
+        })
+        .await
+    }
+
+    /// Gives a key a new secret; the one it had stays valid until its `valid_until`, or goes now
+    /// when `previous` is `None`. [`DbError::Conflict`] when the key is revoked or not there.
+    pub async fn rotate_key(
+        self,
+        id: KeyId,
+        current: SlotRecord,
+        previous: Option<SlotRecord>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let moved = transaction
+                .prepare_cached(
+                    "UPDATE api_keys SET generation = generation + 1 WHERE id = ?1 AND status <> 'revoked'",
+                )?
+                .execute([id.to_string()])?;
+            if moved != 1 {
+                return Err(DbError::Conflict);
+            }
+            transaction
+                .prepare_cached("DELETE FROM api_key_slots WHERE key_id = ?1")?
+                .execute([id.to_string()])?;
+            put_slot(transaction, id, "current", &current)?;
+            previous.iter().try_for_each(|secret| put_slot(transaction, id, "previous", secret))
+        })
+        .await
+    }
+
+    /// Ends a key for good. Of one that was ended before, nothing changes, and nothing is recorded.
+    pub async fn revoke_key(
+        self,
+        id: KeyId,
+        at: Timestamp,
+        by: String,
+        reason: Option<String>,
+    ) -> Result<(), DbError> {
+        let is_new = |changed: &usize| *changed > 0;
+        self.write_if(is_new, move |transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "UPDATE api_keys SET status = 'revoked', generation = generation + 1, revoked_at = ?2, \
+                     revoked_by = ?3, revoked_reason = ?4 WHERE id = ?1 AND status <> 'revoked'",
+                )?
+                .execute(params![id.to_string(), to_ms(at), by, reason])?)
+        })
+        .await
+        .map(|_| ())
     }
 }
 
@@ -295,6 +299,7 @@ fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, D
 #[cfg(test)]
 mod tests {
     use super::super::accounts::tests::account;
+    use super::super::audit::tests::{event, open};
     use super::*;
     use crate::access::kind::{Kind, Limits};
     use crate::access::records::Status;
@@ -351,11 +356,10 @@ mod tests {
     }
 
     async fn with_one_key() -> (tempfile::TempDir, Db, KeyRecord) {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&super::super::file_in(folder.path())).unwrap();
+        let (folder, db) = open();
         let owner = account("clinic");
         let record = record(&owner);
-        db.insert_key(record.clone(), secret("first"), Some(owner)).await.unwrap();
+        db.audited(event()).insert_key(record.clone(), secret("first"), Some(owner)).await.unwrap();
         (folder, db, record)
     }
 
@@ -373,7 +377,7 @@ mod tests {
         assert_eq!(stored.current.phc.reveal(), "$argon2id$first");
         assert_eq!(stored.current.prefilter, Some([0xff, 0, 0, 7]));
         assert!(stored.previous.is_none());
-        let again = db.insert_key(record, secret("second"), None).await;
+        let again = db.audited(event()).insert_key(record, secret("second"), None).await;
         assert!(matches!(again, Err(DbError::Conflict)), "an id is never used again");
         assert_eq!(only_key(&db).await.current.phc.reveal(), "$argon2id$first");
     }
@@ -383,7 +387,10 @@ mod tests {
         let (_folder, db, first) = with_one_key().await;
         let owner = account("CLINIC");
         let other = KeyRecord { id: "0000000000cd".parse().unwrap(), owner: owner.id, ..first };
-        assert!(matches!(db.insert_key(other, secret("x"), Some(owner)).await, Err(DbError::Conflict)));
+        assert!(matches!(
+            db.audited(event()).insert_key(other, secret("x"), Some(owner)).await,
+            Err(DbError::Conflict)
+        ));
         only_key(&db).await;
     }
 
@@ -391,14 +398,14 @@ mod tests {
     async fn rotation_moves_secrets_and_generation() {
         let (_folder, db, record) = with_one_key().await;
         let previous = SlotRecord { valid_until: Some(at(99)), ..secret("first") };
-        db.rotate_key(record.id, secret("second"), Some(previous.clone())).await.unwrap();
+        db.audited(event()).rotate_key(record.id, secret("second"), Some(previous.clone())).await.unwrap();
         let stored = only_key(&db).await;
         assert_eq!(stored.record.generation, 2);
         assert_eq!(stored.current.phc.reveal(), "$argon2id$second");
         let kept = stored.previous.unwrap();
         assert_eq!((kept.phc.reveal().as_str(), kept.valid_until), ("$argon2id$first", Some(at(99))));
 
-        db.rotate_key(record.id, secret("third"), None).await.unwrap();
+        db.audited(event()).rotate_key(record.id, secret("third"), None).await.unwrap();
         let stored = only_key(&db).await;
         assert_eq!((stored.record.generation, stored.current.phc.reveal().as_str()), (3, "$argon2id$third"));
         assert!(stored.previous.is_none());
@@ -407,9 +414,9 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_key_stays_as_it_is() {
         let (_folder, db, record) = with_one_key().await;
-        db.revoke_key(record.id, at(50), "cli:0".into(), Some("lost".into())).await.unwrap();
-        db.revoke_key(record.id, at(60), "cli:1".into(), None).await.unwrap();
-        let rotated = db.rotate_key(record.id, secret("second"), None).await;
+        db.audited(event()).revoke_key(record.id, at(50), "cli:0".into(), Some("lost".into())).await.unwrap();
+        db.audited(event()).revoke_key(record.id, at(60), "cli:1".into(), None).await.unwrap();
+        let rotated = db.audited(event()).rotate_key(record.id, secret("second"), None).await;
         assert!(matches!(rotated, Err(DbError::Conflict)));
         let stored = only_key(&db).await;
         assert_eq!((stored.record.status, stored.record.generation), (Status::Revoked, 2));

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod attempts;
+pub mod audit;
 pub mod events;
 pub mod idempotency;
 mod inbound;
@@ -24,11 +25,13 @@ mod writer;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
+use audit::Chain;
 use readers::{Pool, open_pool};
 use writer::Writer;
 
@@ -69,6 +72,9 @@ pub enum DbError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
+    /// A change that must be audited came before [`Db::start_audit`].
+    #[error("the audit log is not open")]
+    AuditClosed,
     /// The writer has stopped, because the server is going down.
     #[error("the database is closed")]
     Closed,
@@ -93,6 +99,7 @@ impl From<rusqlite::Error> for DbError {
 #[derive(Clone, Debug)]
 pub struct Db {
     writer: Writer,
+    chain: Arc<Chain>,
     points: Pool,
     lists: Pool,
 }
@@ -107,6 +114,7 @@ impl Db {
         migrate::to_latest(&mut connection)?;
         Ok(Self {
             writer: Writer::start(connection),
+            chain: Arc::default(),
             points: open_pool(file, POINT_READERS)?,
             lists: open_pool(file, LIST_READERS)?,
         })

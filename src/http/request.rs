@@ -15,9 +15,11 @@ use warp::http::header::AUTHORIZATION;
 
 use super::body::Body;
 use super::error::{ApiError, INVALID_KEY, INVALID_REQUEST, NO_KEY, NO_SCOPE};
+use crate::access::audit::{Action, Context, Snapshot, Target};
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::auth::{Caller, Refusal};
+use crate::id::RequestId;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +52,13 @@ impl Peer {
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) peer: Peer,
+    pub(super) request_id: RequestId,
     pub(super) body: Arc<Mutex<Option<Body>>>,
 }
 
 impl Arrival {
-    pub(super) fn new(peer: Peer, incoming: Incoming) -> Self {
-        Self { peer, body: Arc::new(Mutex::new(Some(Body::new(incoming)))) }
+    pub(super) fn new(peer: Peer, request_id: RequestId, incoming: Incoming) -> Self {
+        Self { peer, request_id, body: Arc::new(Mutex::new(Some(Body::new(incoming)))) }
     }
 
     pub(super) fn take_body(&self) -> Option<Body> {
@@ -100,6 +103,22 @@ impl Permitted {
         &self.query
     }
 
+    /// Who it is, by which way and from where, for the audit log.
+    pub(super) fn audit_context(&self) -> Context {
+        self.caller.audit_context()
+    }
+
+    /// Writes down that the sender is about to see this content; `shown` says which part and how.
+    /// Nothing may be shown when this fails.
+    pub(super) async fn viewed(&self, target: impl Into<Target>, shown: Snapshot) -> Result<(), ApiError> {
+        let now = self.app.clock().now();
+        let event = self.audit_context().event(Action::ContentViewed, target, now).after(shown);
+        self.app.db().audited(event).record().await.map_err(|error| {
+            log::error!("a view was refused, because it could not be written to the audit log: {error:?}");
+            ApiError::busy("The audit log cannot be written at this moment, so nothing is shown.", 10)
+        })
+    }
+
     /// The body, once.
     pub(super) fn body(&self) -> Result<Body, ApiError> {
         self.arrival.take_body().ok_or_else(|| ApiError::new(&INVALID_REQUEST, "The body was already read."))
@@ -111,6 +130,7 @@ impl Request {
     pub(super) async fn permit(self, scope: Scope) -> Result<Permitted, ApiError> {
         let caller = self.authenticate(scope).await?;
         require(&caller, scope)?;
+        let caller = caller.arrived(self.arrival.peer.ip(), self.arrival.request_id);
         Ok(Permitted {
             app: self.app,
             caller,

@@ -192,7 +192,7 @@ impl Shared {
         let started = Instant::now();
         let request_id = RequestId::new();
         let (mut parts, incoming) = request.into_parts();
-        let arrival = Arrival::new(peer, incoming);
+        let arrival = Arrival::new(peer, request_id, incoming);
         let body_finished = arrival.take_body().map(|body| {
             let flag = body.finished_flag();
             *arrival.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);

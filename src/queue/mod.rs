@@ -26,6 +26,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use self::idempotency::Idempotency;
 pub use self::submit::{Content, NewFax, Submitted};
+use crate::access::audit::{Action, Context};
 use crate::clock::{Clock, Wake};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
@@ -228,11 +229,14 @@ impl Queue {
 
     /// Cancels a job on behalf of `by`: at once, or, when a call is under way, by ending that; the
     /// answer shows which. A call whose last page is confirmed first still counts as delivered.
-    pub async fn cancel(&self, id: JobId, by: &str) -> Result<Job, CancelError> {
+    pub async fn cancel(&self, id: JobId, by: &Context) -> Result<Job, CancelError> {
         let inner = &self.inner;
-        let (by, now) = (by.to_owned(), inner.clock.now());
+        let now = inner.clock.now();
+        let cancelled = by.event(Action::FaxCancelled, id, now);
+        let by = by.actor.clone();
         let moved = inner
             .db
+            .audited(cancelled)
             .move_job(id, move |stage| stage.cancel(&by, now))
             .await?
             .map_err(CancelError::TooLate)?;

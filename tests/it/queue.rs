@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use pagewire::access::audit::Context;
 use pagewire::clock::Clock;
 use pagewire::codec::page::{FaxPage, Resolution};
 use pagewire::codec::raster::Bitmap;
@@ -52,6 +53,7 @@ impl Site {
                 seal
             }
         };
+        db.start_audit(&seal.audit_key());
         let spool = Spool::open(&folder.join("spool"), Arc::new(seal)).unwrap();
         let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
         // These tests submit pages that are ready, so no worker is ever started.
@@ -144,6 +146,11 @@ fn classes(attempts: &[Attempt]) -> Vec<Class> {
 
 fn confirmed(attempts: &[Attempt]) -> Vec<Vec<u32>> {
     attempts.iter().map(|attempt| attempt.pages.iter().map(|page| page.page).collect()).collect()
+}
+
+/// Who cancels.
+fn sender() -> Context {
+    Context { actor: "the sender".to_owned(), ..Context::system() }
 }
 
 #[tokio::test]
@@ -358,11 +365,11 @@ async fn cancelling_at_once_during_a_call_and_too_late() {
     let later = Some(start() + SignedDuration::from_hours(1));
     let scheduled = site.submit(NewFax { schedule_at: later, ..fax("+15550000001", "simulator", 1) }).await;
     assert_eq!(site.job(scheduled).state, State::Scheduled);
-    assert_eq!(site.queue.cancel(scheduled, "the sender").await.unwrap().state, State::Cancelled);
+    assert_eq!(site.queue.cancel(scheduled, &sender()).await.unwrap().state, State::Cancelled);
 
     let slow = site.submit(fax("+15005550008", "simulator", 3)).await;
     work.sleep(Duration::from_secs(50)).await;
-    assert_eq!(site.queue.cancel(slow, "the sender").await.unwrap().state, State::Sending);
+    assert_eq!(site.queue.cancel(slow, &sender()).await.unwrap().state, State::Sending);
     drop(work);
     let (job, attempts) = site.end_of(slow).await;
     assert_eq!((job.state, job.confirmed_pages), (State::Cancelled, 1));
@@ -370,7 +377,7 @@ async fn cancelling_at_once_during_a_call_and_too_late() {
     assert_eq!(classes(&attempts), [Class::Cancelled]);
     assert!(job.final_at.unwrap() < start() + SignedDuration::from_secs(52), "the call ended when asked");
 
-    let again = site.queue.cancel(slow, "the sender").await;
+    let again = site.queue.cancel(slow, &sender()).await;
     assert!(matches!(again, Err(CancelError::TooLate(State::Cancelled))), "{again:?}");
     site.queue.stop(Duration::ZERO).await;
 }

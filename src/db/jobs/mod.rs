@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 pub use self::dispatch::{Agenda, Claim};
 pub use self::list::{JobPage, ListFilter, Position};
 pub use self::recovery::LostCall;
+use super::audit::Audited;
 use super::idempotency::Answer;
 use super::{Db, DbError, events, from_ms, idempotency, optional, parse, to_ms};
 use crate::fax::job::Job;
@@ -79,17 +80,33 @@ impl Db {
         id: JobId,
         transition: impl FnOnce(Stage) -> Result<Moved, E> + Send + 'static,
     ) -> Result<Result<Moved, E>, DbError> {
-        self.write(move |transaction| {
-            let job = by_id(transaction, id)?.ok_or(DbError::Conflict)?;
-            match transition(Stage::of(job)) {
-                Ok(moved) => {
-                    store(transaction, &moved)?;
-                    Ok(Ok(moved))
-                }
-                Err(refusal) => Ok(Err(refusal)),
-            }
-        })
-        .await
+        self.write(move |transaction| moved(transaction, id, transition)).await
+    }
+}
+
+impl Audited<'_> {
+    /// [`Db::move_job`], recorded when the job was moved.
+    pub async fn move_job<E: Send + 'static>(
+        self,
+        id: JobId,
+        transition: impl FnOnce(Stage) -> Result<Moved, E> + Send + 'static,
+    ) -> Result<Result<Moved, E>, DbError> {
+        self.write_if(Result::is_ok, move |transaction| moved(transaction, id, transition)).await
+    }
+}
+
+fn moved<E>(
+    transaction: &Transaction<'_>,
+    id: JobId,
+    transition: impl FnOnce(Stage) -> Result<Moved, E>,
+) -> Result<Result<Moved, E>, DbError> {
+    let job = by_id(transaction, id)?.ok_or(DbError::Conflict)?;
+    match transition(Stage::of(job)) {
+        Ok(moved) => {
+            store(transaction, &moved)?;
+            Ok(Ok(moved))
+        }
+        Err(refusal) => Ok(Err(refusal)),
     }
 }
 

@@ -11,6 +11,7 @@ use warp::reply::Response;
 
 use super::fax_view::{FaxList, FaxView};
 use super::{answer, delete, document, get, id, json, query};
+use crate::access::audit::Snapshot;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::pdf;
@@ -107,7 +108,7 @@ pub(in crate::http) async fn show(id: String, request: Request) -> Result<Respon
 pub(in crate::http) async fn cancel(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxCancel).await?;
     let job = own_job(&request, &id)?;
-    match request.app.queue().cancel(job.id, &request.caller.label()).await {
+    match request.app.queue().cancel(job.id, &request.audit_context()).await {
         Ok(job) => json(StatusCode::OK, &FaxView::from(&job)),
         Err(CancelError::TooLate(state)) => Err(ApiError::new(
             &CONFLICT,
@@ -147,6 +148,7 @@ pub(in crate::http) async fn page_png(
     let pages = request.app.queue().pages(&job).await?;
     let page = number.checked_sub(1).and_then(|index| pages.into_iter().nth(index)).ok_or_else(missing)?;
     let png = request.app.converter().page_png(page).await?;
+    request.viewed(job.id, Snapshot::new().with("format", "png").with("page", number)).await?;
     Ok(document(png, "image/png", &format!("fax-{}-page-{number}.png", job.id)))
 }
 
@@ -168,5 +170,6 @@ pub(super) async fn pdf_of(request: &Permitted, job: &Job) -> Result<Response, A
         ));
     }
     let pages = request.app.queue().pages(job).await?;
+    request.viewed(job.id, Snapshot::new().with("format", "pdf")).await?;
     Ok(document(pdf::from_pages(&pages), "application/pdf", &format!("fax-{}.pdf", job.id)))
 }

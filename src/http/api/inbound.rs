@@ -9,6 +9,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::{answer, document, get, id, json, query};
+use crate::access::audit::Snapshot;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::{pdf, tiff};
@@ -114,6 +115,7 @@ pub(in crate::http) async fn as_pdf(id: String, request: Request) -> Result<Resp
     let request = request.permit(Scope::InboundRead).await?;
     let fax = received(&request, &id)?;
     let pages = request.app.inbox().pages(&fax).await?;
+    request.viewed(fax.id, Snapshot::new().with("format", "pdf")).await?;
     Ok(document(pdf::from_pages(&pages), "application/pdf", &format!("inbound-{}.pdf", fax.id)))
 }
 
@@ -126,6 +128,7 @@ pub(in crate::http) async fn as_tiff(id: String, request: Request) -> Result<Res
     let request = request.permit(Scope::InboundRead).await?;
     let fax = received(&request, &id)?;
     let pages = request.app.inbox().pages(&fax).await?;
+    request.viewed(fax.id, Snapshot::new().with("format", "tiff")).await?;
     Ok(document(tiff::write(&pages), "image/tiff", &format!("inbound-{}.tif", fax.id)))
 }
 
