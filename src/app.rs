@@ -7,7 +7,6 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::kind::Mode;
 use crate::auth::KeyRing;
-use crate::auth::rate::Ceiling;
 use crate::clock::Clock;
 use crate::config::{Config, RouteName};
 use crate::convert::Converter;
@@ -35,8 +34,6 @@ pub struct Parts {
     pub sealing: Sealing,
     /// All API keys.
     pub keys: KeyRing,
-    /// The request ceiling per key.
-    pub ceiling: Ceiling,
     /// Documents to fax pages.
     pub converter: Converter,
     /// Faxes to send.
@@ -89,11 +86,6 @@ impl App {
     /// All API keys.
     pub fn keys(&self) -> &KeyRing {
         &self.inner.keys
-    }
-
-    /// The request ceiling per key.
-    pub fn ceiling(&self) -> &Ceiling {
-        &self.inner.ceiling
     }
 
     /// Documents to fax pages.

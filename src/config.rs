@@ -37,6 +37,8 @@ pub struct Config {
     pub api_key: Option<Secret<String>>,
     /// Whether the bootstrap key is accepted although an administrator exists.
     pub allow_bootstrap_key: bool,
+    /// Whether a key may stand in the address of a `GET`.
+    pub allow_query_api_key: bool,
     /// Ceiling per key over all paths; 0 is off.
     pub max_requests_per_minute: u32,
     /// Largest upload, MB.
@@ -143,6 +145,14 @@ pub static SETTINGS: &[Setting] = &[
         allowed: "true or false",
         get: |config| config.allow_bootstrap_key.to_string(),
         set: |config, text| store(&mut config.allow_bootstrap_key, truth(text)?),
+    },
+    Setting {
+        key: "security.allow_query_api_key",
+        env: &["ALLOW_QUERY_API_KEY"],
+        default: "false",
+        allowed: "true or false",
+        get: |config| config.allow_query_api_key.to_string(),
+        set: |config, text| store(&mut config.allow_query_api_key, truth(text)?),
     },
     Setting {
         key: "security.max_requests_per_minute",
@@ -331,6 +341,7 @@ impl Config {
             require_api_key: true,
             api_key: None,
             allow_bootstrap_key: false,
+            allow_query_api_key: false,
             max_requests_per_minute: 0,
             max_file_size_mb: limits::DEFAULT_UPLOAD_MB,
             max_pages: limits::MAX_PAGES,

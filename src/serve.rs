@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
-use crate::auth::rate::Ceiling;
 use crate::auth::{AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -131,7 +130,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     .await?;
 
     let (stopping, stopping_seen) = watch::channel(false);
-    let ceiling = Ceiling::new(config.max_requests_per_minute);
     let (listen, max_connections, metrics_listen) =
         (config.listen, config.max_connections, config.metrics_listen);
     let socket = socket_in(&config.data_dir);
@@ -141,7 +139,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         db: db.clone(),
         sealing: sealing.clone(),
         keys,
-        ceiling,
         converter,
         queue,
         inbox,

@@ -46,6 +46,7 @@ macro_rules! named {
 pub mod audit;
 pub mod cidr;
 pub mod kind;
+pub mod outcome;
 pub mod records;
 pub mod resources;
 pub mod roles;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::cidr::Cidr;
 use super::kind::{Kind, Limits};
+use super::outcome::Outcome;
 use super::resources::Resources;
 use super::roles::Role;
 use super::scopes::ScopeSet;
@@ -147,6 +148,41 @@ pub struct UsageDelta {
     pub current_used_at: Option<Timestamp>,
     /// When the secret before it was last used.
     pub previous_used_at: Option<Timestamp>,
+}
+
+/// What a key took of one hour's quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowCount {
+    /// The key.
+    pub id: KeyId,
+    /// Whole hours since 1970 UTC.
+    pub hour: i64,
+    /// Requests taken.
+    pub taken: u32,
+}
+
+/// How many requests of a key came to the same in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourOfUse {
+    /// The key.
+    pub id: KeyId,
+    /// Whole hours since 1970 UTC.
+    pub hour: i64,
+    /// What came of them.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// A key whose token stood in the address of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// The key.
+    pub id: KeyId,
+    /// When it was seen there.
+    pub seen_at: Timestamp,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
 }
 
 named! {

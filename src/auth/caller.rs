@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::audit::{Context, Via};
-use crate::access::kind::Mode;
+use crate::access::kind::{Kind, Mode};
 use crate::access::records::{AccountRecord, KeyRecord};
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
@@ -124,6 +124,17 @@ impl Caller {
             Identity::Local { uid } => Actor::Cli { uid: *uid }.to_string(),
             Identity::Anonymous => "anonymous".to_owned(),
         }
+    }
+
+    /// The kind of its key, when it came with one.
+    pub fn kind(&self) -> Option<Kind> {
+        self.record().map(|record| record.kind)
+    }
+
+    /// Web origins its key may be used from; of a restricted key that lists some.
+    pub fn allowed_origins(&self) -> &[String] {
+        let record = self.record().filter(|record| record.kind == Kind::Restricted);
+        record.map_or(&[], |record| record.allowed_origins.as_slice())
     }
 
     /// It as one who changes keys.

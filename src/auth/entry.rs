@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
+use super::limits::meter::Meter;
 use super::tags::{Prefilter, Tag, Tags};
 use crate::access::kind::{Kind, Limits};
 use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
@@ -55,6 +56,8 @@ pub(super) struct Slot {
 pub(super) struct Life {
     /// Held while argon2 runs for this key, so that it runs once for many first requests.
     pub(super) flight: tokio::sync::Mutex<()>,
+    /// What is counted of it.
+    pub(super) meter: Arc<Meter>,
     uses: Mutex<Uses>,
 }
 
@@ -87,7 +90,11 @@ impl Entry {
             record: Arc::new(key.record),
             current: Slot::stored(key.current),
             previous: key.previous.map(Slot::stored),
-            life: Arc::new(Life { flight: tokio::sync::Mutex::new(()), uses: Mutex::new(uses) }),
+            life: Arc::new(Life {
+                flight: tokio::sync::Mutex::new(()),
+                meter: Arc::default(),
+                uses: Mutex::new(uses),
+            }),
         }
     }
 
@@ -272,6 +279,11 @@ impl Entry {
     /// So many more uses are written down.
     pub(super) fn use_is_written(&self, uses: u64) {
         self.life.uses().written += uses;
+    }
+
+    /// When its current secret was made.
+    pub(super) fn secret_made_at(&self) -> Timestamp {
+        self.current.created_at
     }
 
     pub(super) fn previous_valid_until(&self, now: Timestamp) -> Option<Timestamp> {

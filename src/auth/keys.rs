@@ -7,15 +7,19 @@
 //! anything while they hold it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 
 use super::bootstrap::BootstrapCheck;
 use super::changes::{ANONYMOUS, BOOTSTRAP, LOCAL};
+use super::diagnostics::Diagnostics;
 use super::entry::{Entry, Which};
 use super::hashing::Hasher;
-use super::rate::{Failures, Unfiltered};
+use super::limits::floods::{Anonymous, Failures, Unfiltered};
+use super::limits::overview::Overview;
 use super::tags::Tags;
 use super::{AuthError, Bootstrap, Caller};
 use crate::access::records::{AccountRecord, KeyRecord, Standing};
@@ -40,8 +44,13 @@ pub(super) struct Parts {
     /// Held by changes that write rows, so that rows and map change in the same order.
     pub(super) changes: tokio::sync::Mutex<()>,
     state: RwLock<State>,
+    /// Moves with every change of the state.
+    version: AtomicU64,
+    pub(super) overview: RwLock<Arc<Overview>>,
     pub(super) failures: Failures,
     pub(super) unfiltered: Unfiltered,
+    pub(super) strangers: Anonymous,
+    pub(super) diagnostics: Diagnostics,
     pub(super) bootstrap: Option<BootstrapCheck>,
     pub(super) local: Arc<AccountRecord>,
     pub(super) anonymous: Arc<AccountRecord>,
@@ -105,7 +114,9 @@ impl KeyRing {
         let bootstrap =
             bootstrap.map(|bootstrap| BootstrapCheck::new(&bootstrap, bootstrap_account)).transpose()?;
         let decoy = Arc::new(Entry::decoy(anonymous.id, &tags, now)?);
-        Ok(Self {
+        let windows = db.key_windows().await?;
+        let diagnostics = Diagnostics::new(&db.exposures().await?);
+        let ring = Self {
             parts: Arc::new(Parts {
                 db,
                 clock,
@@ -113,14 +124,20 @@ impl KeyRing {
                 hasher: Hasher::new(),
                 changes: tokio::sync::Mutex::new(()),
                 state: RwLock::new(state),
+                version: AtomicU64::new(1),
+                overview: RwLock::default(),
                 failures: Failures::new(),
                 unfiltered: Unfiltered::new(),
+                strangers: Anonymous::new(),
+                diagnostics,
                 bootstrap,
                 local,
                 anonymous,
                 decoy,
             }),
-        })
+        };
+        ring.restore_windows(&windows);
+        Ok(ring)
     }
 
     /// All keys, newest first.
@@ -149,16 +166,30 @@ impl KeyRing {
         Caller::anonymous(&self.parts.anonymous)
     }
 
+    /// Counts a request that needed a key and brought none; says how many seconds its address has to
+    /// wait when there were too many.
+    pub fn count_failure(&self, address: Option<IpAddr>) -> Option<u64> {
+        self.parts.failures.count(address)
+    }
+
+    /// Counts a request for what needs no key; says how many seconds its address has to wait when
+    /// there were too many.
+    pub fn count_stranger(&self, address: Option<IpAddr>) -> Option<u64> {
+        self.parts.strangers.count(address)
+    }
+
     /// How often argon2 ran since the start.
     pub fn argon2_runs(&self) -> u64 {
         self.parts.hasher.runs()
     }
 
-    /// Writes down when, from where and how often keys were used; call it every 15 to 60 seconds
+    /// Writes down what was counted of keys: when, from where and how often they were used, what came
+    /// of it, and what they took of their quotas; call it every 15 to 60 seconds
     /// and at the end.
     pub async fn flush_usage(&self) -> Result<(), AuthError> {
         // A rotation in between would move a secret to another row.
         let _changes = self.parts.changes.lock().await;
+        self.flush_meters().await?;
         let entries: Vec<_> = self.state().keys.values().cloned().collect();
         let (written, deltas): (Vec<_>, Vec<_>) =
             entries.into_iter().filter_map(|entry| Some((entry.clone(), entry.unwritten_use()?))).unzip();
@@ -177,7 +208,16 @@ impl KeyRing {
     }
 
     pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.parts.state.write().unwrap_or_else(PoisonError::into_inner)
+        let state = self.parts.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.parts.version.fetch_add(1, Ordering::AcqRel);
+        state
+    }
+}
+
+impl Parts {
+    /// A number that has moved whenever keys or accounts have changed.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 }
 

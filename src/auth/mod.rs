@@ -1,8 +1,8 @@
 //! Who is let in.
 //!
 //! Owns: all API keys of the appliance in memory ([`KeyRing`]), the check of presented
-//! credentials, the making, rotating and revoking of keys, and the limits that need no database
-//! ([`rate`]). Refuses: to tell anybody but the holder of the right secret why it does not work
+//! credentials, the making, rotating and revoking of keys, and how much each may do ([`limits`]).
+//! Refuses: to tell anybody but the holder of the right secret why it does not work
 //! ([`Refusal::is_secret_right`]), and to run argon2 for a wrong secret.
 //!
 //! Invariant: no request that starts after [`KeyRing::revoke`] returned is let in with that key.
@@ -12,11 +12,12 @@ mod bootstrap;
 mod caller;
 mod changes;
 mod check;
+pub mod diagnostics;
 mod entry;
 mod hashing;
 mod keys;
+pub mod limits;
 mod minting;
-pub mod rate;
 mod refusal;
 mod tags;
 

@@ -1,5 +1,6 @@
 //! Why a credential was not accepted.
 
+use crate::access::outcome::Outcome;
 use crate::access::token::InvalidToken;
 
 /// Why a credential was not accepted.
@@ -71,22 +72,30 @@ impl Refusal {
         }
     }
 
-    /// Its name in metrics and diagnostics.
-    pub fn outcome(&self) -> &'static str {
+    /// What the request's credential came to; `None` when that was not found out.
+    pub fn outcome(&self) -> Option<Outcome> {
+        Some(match self {
+            Self::Malformed => Outcome::Malformed,
+            Self::Checksum => Outcome::Checksum,
+            Self::UnknownId => Outcome::UnknownId,
+            Self::BadSecret => Outcome::BadSecret,
+            Self::Revoked => Outcome::Revoked,
+            Self::Expired => Outcome::Expired,
+            Self::NotYetValid => Outcome::NotYetValid,
+            Self::Disabled | Self::BootstrapRetired => Outcome::Disabled,
+            Self::OwnerDisabled => Outcome::OwnerDisabled,
+            Self::IpDenied => Outcome::IpDenied,
+            Self::Flood { .. } => Outcome::RateLimited,
+            Self::Overloaded => return None,
+        })
+    }
+
+    /// The precise reason, in a word for programs.
+    pub fn reason(&self) -> &'static str {
         match self {
-            Self::Malformed => "malformed",
-            Self::Checksum => "checksum",
-            Self::UnknownId => "unknown_id",
-            Self::BadSecret => "bad_secret",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Disabled => "disabled",
-            Self::OwnerDisabled => "owner_disabled",
-            Self::IpDenied => "ip_denied",
             Self::BootstrapRetired => "bootstrap_retired",
             Self::Overloaded => "overloaded",
-            Self::Flood { .. } => "rate_limited",
+            other => other.outcome().map_or("", Outcome::as_str),
         }
     }
 }

@@ -8,8 +8,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::DbError;
 
 /// Step n brings schema n to n + 1. Published steps are never edited.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0005_audit.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0003_usage.sql"),
+    include_str!("migrations/0005_audit.sql"),
+];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {
     let known = u32::try_from(STEPS.len()).expect("fewer steps than u32 holds");

@@ -20,6 +20,7 @@ mod keys;
 pub mod meta;
 mod migrate;
 mod readers;
+pub mod usage;
 mod writer;
 
 use std::fmt::Display;

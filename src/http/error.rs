@@ -84,7 +84,7 @@ problems! {
     IDEMPOTENCY_MISMATCH = "idempotency-mismatch", 422, "Unprocessable Entity", "idempotency_mismatch", "request.idempotency_mismatch",
         "The same Idempotency-Key was used before with another request. Use a new key for a new fax.";
     RATE_LIMITED = "rate-limited", 429, "Too Many Requests", "rate_limited", "request.rate_limited",
-        "Too many requests. Wait as long as Retry-After says. The limit is MAX_REQUESTS_PER_MINUTE in Settings → Security.";
+        "Too many requests. Wait as long as Retry-After says; error.limit names the limit: the key's minute or hour, all keys of its owner, or global, which is MAX_REQUESTS_PER_MINUTE in Settings → Security or a flood from one address.";
     INTERNAL = "internal-error", 500, "Internal Server Error", "internal_error", "server.error",
         "Something failed on our side; nothing was sent. Give the administrator the request id, which is also in the log.";
     BUSY = "service-unavailable", 503, "Service Unavailable", "service_unavailable", "server.unavailable",
@@ -198,6 +198,11 @@ impl ApiError {
     /// The sentence a client shows.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// The precise reason, where one was given.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.more.reason
     }
 
     /// A response that carries the failure to the accept loop.

@@ -4,12 +4,16 @@
 //! below in a few lines; decisions are made there. Refuses: a handler without an answer to who may
 //! call it (see [`request`]).
 
+mod accounting;
 mod api;
 mod body;
+mod cors;
+mod credential;
 pub mod error;
 mod failures;
 pub mod openapi;
 mod pages;
+mod rate_fields;
 pub mod request;
 pub mod server;
 
@@ -28,7 +32,8 @@ pub fn interface(app: &App) -> BoxedFilter<(Response,)> {
     // warp's own rejections know neither our bodies nor the Allow header; whatever no route took
     // ends here.
     let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));
-    routes.or(nothing).unify().boxed()
+    let answers = routes.or(cors::preflight(app)).unify().or(nothing).unify().boxed();
+    accounting::settled(app, answers)
 }
 
 /// `/metrics`, for a listener of its own.

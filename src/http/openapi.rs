@@ -10,7 +10,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::api::{admin, admin_jobs, admin_keys, admin_seal, attempts, fax, health, inbound, send};
+use super::api::{
+    admin, admin_jobs, admin_keys, admin_seal, attempts, diagnostics, fax, health, inbound, key_usage, send,
+};
 use super::error::ProblemBody;
 
 /// The description as JSON.
@@ -67,9 +69,11 @@ fn matches(template: &str, path: &str) -> bool {
         attempts::list, attempts::trace,
         inbound::list, inbound::show, inbound::as_pdf, inbound::as_tiff,
         admin_keys::create, admin_keys::list, admin_keys::show, admin_keys::revoke, admin_keys::rotate,
+        key_usage::show,
         admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh,
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
-        admin::config, admin::plugins
+        admin::config, admin::plugins,
+        diagnostics::api_auth, diagnostics::api_auth_stream
     ),
     components(schemas(ProblemBody)),
     modifiers(&Common)

@@ -5,21 +5,27 @@
 //! [`Request::unchecked`] and gives no body. Refuses: to read a single body byte before that.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hyper::body::Incoming;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::HeaderMap;
-use warp::http::header::AUTHORIZATION;
+use warp::http::{HeaderMap, Method};
 
+use super::accounting::Seen;
 use super::body::Body;
 use super::error::{ApiError, INVALID_KEY, INVALID_REQUEST, NO_KEY, NO_SCOPE};
+use super::{cors, credential};
 use crate::access::audit::{Action, Context, Snapshot, Target};
+use crate::access::kind::Kind;
+use crate::access::outcome::Outcome;
 use crate::access::scopes::Scope;
+use crate::access::token::Presented;
 use crate::app::App;
+use crate::auth::limits::{Charge, Limit, Limited};
 use crate::auth::{Caller, Refusal};
 use crate::id::RequestId;
+use crate::secret::Secret;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +60,14 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) request_id: RequestId,
     pub(super) body: Arc<Mutex<Option<Body>>>,
+    /// What was found out about the sender, once somebody asked.
+    pub(super) seen: Arc<OnceLock<Seen>>,
 }
 
 impl Arrival {
     pub(super) fn new(peer: Peer, request_id: RequestId, incoming: Incoming) -> Self {
-        Self { peer, request_id, body: Arc::new(Mutex::new(Some(Body::new(incoming)))) }
+        let body = Arc::new(Mutex::new(Some(Body::new(incoming))));
+        Self { peer, request_id, body, seen: Arc::default() }
     }
 
     pub(super) fn take_body(&self) -> Option<Body> {
@@ -69,6 +78,7 @@ impl Arrival {
 /// A request nobody has been let in for yet.
 pub(super) struct Request {
     app: App,
+    method: Method,
     headers: HeaderMap,
     query: String,
     arrival: Arrival,
@@ -78,10 +88,17 @@ pub(super) struct Request {
 pub(super) fn request(app: &App) -> BoxedFilter<(Request,)> {
     let app = app.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::header::headers_cloned()
+    warp::method()
+        .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Arrival>())
-        .map(move |headers, query, arrival| Request { app: app.clone(), headers, query, arrival })
+        .map(move |method, headers, query, arrival| Request {
+            app: app.clone(),
+            method,
+            headers,
+            query,
+            arrival,
+        })
         .boxed()
 }
 
@@ -98,7 +115,7 @@ pub(super) struct Permitted {
 }
 
 impl Permitted {
-    /// The raw query string.
+    /// The raw query string, without a key that stood in it.
     pub(super) fn query(&self) -> &str {
         &self.query
     }
@@ -131,11 +148,15 @@ impl Request {
         let caller = self.authenticate(scope).await?;
         require(&caller, scope)?;
         let caller = caller.arrived(self.arrival.peer.ip(), self.arrival.request_id);
+        let is_key_in_query = self.arrival.seen.get().is_some_and(|seen| seen.is_in_query);
         Ok(Permitted {
             app: self.app,
             caller,
             headers: self.headers,
-            query: self.query,
+            query: match credential::in_query(&self.query) {
+                Some((_, rest)) if is_key_in_query => rest,
+                _ => self.query,
+            },
             arrival: self.arrival,
         })
     }
@@ -146,42 +167,124 @@ impl Request {
     }
 
     async fn authenticate(&self, scope: Scope) -> Result<Caller, ApiError> {
+        let mut seen = Seen::default();
+        let result = self.identify(scope, &mut seen).await;
+        // A request is permitted once.
+        let _ = self.arrival.seen.set(seen);
+        result
+    }
+
+    /// Who sent it, by whatever it brings. What is found out goes into `seen` as well, for the
+    /// answer and for the figures.
+    async fn identify(&self, scope: Scope, seen: &mut Seen) -> Result<Caller, ApiError> {
         if let Peer::Local { uid } = self.arrival.peer {
+            seen.outcome = Some(Outcome::Ok);
             return Ok(self.app.keys().local_caller(uid));
         }
-        let Some(credential) = credential(&self.headers)? else {
-            return self.anonymous(scope);
-        };
-        let address = self.arrival.peer.ip();
-        let verified = self.app.keys().verify(credential, address).await;
-        let outcome = verified.as_ref().map_or_else(Refusal::outcome, |_| "ok");
-        metrics::counter!("pagewire_auth_total", "outcome" => outcome).increment(1);
-        match verified {
-            Ok(verified) => {
-                self.app.ceiling().take(&verified.caller, self.app.clock().now()).map_err(|wait| {
-                    ApiError::rate_limited(
-                        "Too many requests with this key; the limit is MAX_REQUESTS_PER_MINUTE in Settings → Security.",
-                        "global",
-                        wait.seconds,
-                    )
-                })?;
-                Ok(verified.caller)
+        if let Some(key) = self.key_in_query(seen).await? {
+            return self.caller_of(key.reveal(), seen).await;
+        }
+        match credential::in_headers(&self.headers)
+            .inspect_err(|_| seen.outcome = Some(Outcome::Malformed))?
+        {
+            Some(key) => self.caller_of(key, seen).await,
+            None => self.anonymous(scope, seen),
+        }
+    }
+
+    /// The caller that presents this key, with one request taken off its quotas.
+    async fn caller_of(&self, key: &str, seen: &mut Seen) -> Result<Caller, ApiError> {
+        let keys = self.app.keys();
+        let verified = keys.verify(key, self.arrival.peer.ip()).await;
+        let caller = verified.map_err(|refusal| self.refused(key, refusal, seen))?.caller;
+        if seen.is_in_query && caller.kind().is_none_or(|kind| kind == Kind::Admin) {
+            return Err(self.exposed(&caller, seen).await);
+        }
+        seen.outcome = Some(Outcome::Ok);
+        seen.charge = keys.charge(&caller, self.app.config().max_requests_per_minute);
+        seen.origin = cors::allowed_origin(&self.headers, &caller)?;
+        if let Some(Charge { taken: Err(limited), .. }) = &seen.charge {
+            seen.outcome = Some(Outcome::RateLimited);
+            return Err(too_many(limited));
+        }
+        Ok(caller)
+    }
+
+    /// The key in the address of a request, where such keys count: only when that is switched on,
+    /// only for reading. Elsewhere it is a leak: the request is refused, and a key that works is
+    /// marked.
+    async fn key_in_query(&self, seen: &mut Seen) -> Result<Option<Secret<String>>, ApiError> {
+        let Some((mut found, _)) = credential::in_query(&self.query) else { return Ok(None) };
+        found.retain(is_well_formed);
+        let Some(key) = found.pop() else { return Ok(None) };
+        seen.is_in_query = true;
+        if self.app.config().allow_query_api_key && self.method == Method::GET {
+            let in_headers = credential::in_headers(&self.headers)?;
+            let is_other = |other: &str| other != key.reveal();
+            if in_headers.is_some_and(is_other) || found.iter().any(|other| is_other(other.reveal())) {
+                return Err(credential::two_different());
             }
-            Err(refusal) => Err(refused(refusal)),
+            return Ok(Some(key));
+        }
+        match self.app.keys().verify(key.reveal(), self.arrival.peer.ip()).await {
+            Ok(verified) => Err(self.exposed(&verified.caller, seen).await),
+            Err(refusal @ (Refusal::Flood { .. } | Refusal::Overloaded)) => {
+                Err(self.refused(key.reveal(), refusal, seen))
+            }
+            Err(_) => {
+                seen.outcome = Some(Outcome::InQuery);
+                seen.claimed = self.app.keys().claimed_id(key.reveal());
+                Err(in_address())
+            }
+        }
+    }
+
+    /// Marks the caller's key as one that stood in an address.
+    async fn exposed(&self, caller: &Caller, seen: &mut Seen) -> ApiError {
+        seen.outcome = Some(Outcome::InQuery);
+        seen.claimed = caller.key_id;
+        if let Err(error) = self.app.keys().note_exposure(caller, self.arrival.peer.ip()).await {
+            log::warn!("that a key stood in an address was not stored: {error}");
+        }
+        in_address()
+    }
+
+    fn refused(&self, key: &str, refusal: Refusal, seen: &mut Seen) -> ApiError {
+        seen.outcome = refusal.outcome();
+        seen.claimed = self.app.keys().claimed_id(key);
+        match refusal {
+            Refusal::Overloaded => ApiError::busy("Too many keys are being checked at once.", 1),
+            Refusal::Flood { retry_after_s } => flood(retry_after_s),
+            // Only who holds the right secret learns more than that it does not work.
+            refusal if refusal.is_secret_right() => {
+                ApiError::new(&INVALID_KEY, refusal.to_string()).with_reason(refusal.reason())
+            }
+            _ => ApiError::new(&INVALID_KEY, "Invalid API key provided"),
         }
     }
 
     /// Who sends no key may do a key's everyday work only where the appliance was told so, and
     /// nothing administrative ever.
-    fn anonymous(&self, scope: Scope) -> Result<Caller, ApiError> {
+    fn anonymous(&self, scope: Scope, seen: &mut Seen) -> Result<Caller, ApiError> {
         let forwarded =
             ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| self.headers.contains_key(*name));
-        let no_key = || ApiError::new(&NO_KEY, "An API key is required");
-        if self.app.config().require_api_key || forwarded {
-            return Err(no_key());
+        if !self.app.config().require_api_key && !forwarded {
+            let caller = self.app.keys().anonymous_caller();
+            if caller.may(scope) {
+                seen.outcome = Some(Outcome::Ok);
+                return Ok(caller);
+            }
         }
-        let caller = self.app.keys().anonymous_caller();
-        if caller.may(scope) { Ok(caller) } else { Err(no_key()) }
+        match self.app.keys().count_failure(self.arrival.peer.ip()) {
+            Some(retry_after_s) => {
+                seen.outcome = Some(Outcome::RateLimited);
+                Err(flood(retry_after_s))
+            }
+            None => {
+                seen.outcome = Some(Outcome::Missing);
+                Err(ApiError::new(&NO_KEY, "An API key is required"))
+            }
+        }
     }
 }
 
@@ -192,69 +295,30 @@ fn require(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
     Err(ApiError::new(&NO_SCOPE, format!("Insufficient scope: {scope} required")).with_reason("scope"))
 }
 
-/// The one credential of a request: `X-API-Key`, else a Bearer token; two different ones are refused.
-fn credential(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let malformed = || ApiError::new(&INVALID_KEY, "Invalid API key provided");
-    let mut found: Option<&str> = None;
-    let from_header =
-        headers.get_all("x-api-key").iter().map(|value| value.to_str().map_err(|_| malformed()));
-    let from_bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
-        let value = value.to_str().ok()?;
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| Ok(token.trim()))
-    });
-    for value in from_header.chain(from_bearer) {
-        let value = value?;
-        match found {
-            Some(first) if first != value => {
-                return Err(ApiError::new(
-                    &INVALID_REQUEST,
-                    "Two different API keys came with one request; send one.",
-                ));
-            }
-            _ => found = Some(value),
-        }
-    }
-    Ok(found.filter(|value| !value.is_empty()))
+fn is_well_formed(key: &Secret<String>) -> bool {
+    Presented::parse(key.reveal()).is_ok()
 }
 
-fn refused(refusal: Refusal) -> ApiError {
-    match refusal {
-        Refusal::Overloaded => ApiError::busy("Too many keys are being checked at once.", 1),
-        Refusal::Flood { retry_after_s } => {
-            ApiError::rate_limited("Too many failed attempts from this address.", "global", retry_after_s)
-        }
-        // Only who holds the right secret learns more than that it does not work.
-        refusal if refusal.is_secret_right() => {
-            ApiError::new(&INVALID_KEY, refusal.to_string()).with_reason(refusal.outcome())
-        }
-        _ => ApiError::new(&INVALID_KEY, "Invalid API key provided"),
-    }
+/// The same whether the key works or not.
+fn in_address() -> ApiError {
+    let detail = "The API key stands in the address of the request, where logs and browsers keep it. \
+        Send it in the X-API-Key header, and rotate it.";
+    ApiError::new(&INVALID_KEY, detail).with_reason("api_key_in_query")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn flood(retry_after_s: u64) -> ApiError {
+    let limit = Limit::Global.as_str();
+    ApiError::rate_limited("Too many failed attempts from this address.", limit, retry_after_s)
+}
 
-    #[test]
-    fn finds_the_one_credential() {
-        type Case<'a> = (&'a [(&'a str, &'a str)], Result<Option<&'a str>, ()>);
-        let cases: &[Case<'_>] = &[
-            (&[], Ok(None)),
-            (&[("x-api-key", "a")], Ok(Some("a"))),
-            (&[("x-api-key", "")], Ok(None)),
-            (&[("authorization", "Bearer a")], Ok(Some("a"))),
-            (&[("authorization", "bearer  a")], Ok(Some("a"))),
-            (&[("authorization", "Basic a")], Ok(None)),
-            (&[("x-api-key", "a"), ("authorization", "Bearer a")], Ok(Some("a"))),
-            (&[("x-api-key", "a"), ("authorization", "Bearer b")], Err(())),
-        ];
-        for (given, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for (name, value) in *given {
-                headers.append(*name, value.parse().unwrap());
-            }
-            assert_eq!(credential(&headers).map_err(|_| ()), *expected, "{given:?}");
+fn too_many(limited: &Limited) -> ApiError {
+    let detail = match limited.limit {
+        Limit::Minute => "Too many requests with this key in this minute.",
+        Limit::Hour => "Too many requests with this key in this hour.",
+        Limit::Owner => "Too many requests with all keys of this owner together.",
+        Limit::Global => {
+            "Too many requests with this key; the limit is MAX_REQUESTS_PER_MINUTE in Settings → Security."
         }
-    }
+    };
+    ApiError::rate_limited(detail, limited.limit.as_str(), limited.retry_after_s.into())
 }

@@ -221,7 +221,9 @@ impl Shared {
             Err(panic) => panicked(&*panic, request_id).into_response(),
         };
         if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+            let headers = std::mem::take(response.headers_mut());
             response = error.render(&path, request_id, problem_json);
+            response.headers_mut().extend(headers);
         }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {

@@ -13,6 +13,7 @@ mod crash;
 mod hostile;
 mod hostile_documents;
 mod http_server;
+mod limits;
 mod loopback;
 mod openapi;
 mod published_client;

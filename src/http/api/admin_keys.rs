@@ -263,7 +263,8 @@ pub(in crate::http) async fn rotate(id: String, request: Request) -> Result<Resp
     json(StatusCode::OK, &answer)
 }
 
-fn own_key(request: &Permitted, text: &str) -> Result<KeyView, ApiError> {
+/// The key with this id, when the sender may see it.
+pub(super) fn own_key(request: &Permitted, text: &str) -> Result<KeyView, ApiError> {
     let missing = || ApiError::new(&KEY_NOT_FOUND, "No API key with this id.");
     let id: KeyId = id(text, missing)?;
     let view = view_of(request, &id)?;
