@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::kind::Mode;
+use crate::audit::Audit;
 use crate::auth::KeyRing;
 use crate::clock::Clock;
 use crate::config::{Config, RouteName};
@@ -32,6 +33,8 @@ pub struct Parts {
     pub db: Db,
     /// The keys of the seal.
     pub sealing: Sealing,
+    /// The audit log.
+    pub audit: Audit,
     /// All API keys.
     pub keys: KeyRing,
     /// Documents to fax pages.
@@ -81,6 +84,11 @@ impl App {
     /// The keys of the seal.
     pub fn sealing(&self) -> &Sealing {
         &self.inner.sealing
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
     }
 
     /// All API keys.

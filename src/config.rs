@@ -57,6 +57,8 @@ pub struct Config {
     pub header: String,
     /// Country code of numbers written without one.
     pub country_code: CountryCode,
+    /// Days that rows of the audit log are kept.
+    pub audit_retention_days: u32,
     /// Log level.
     pub log_level: LevelFilter,
 }
@@ -241,6 +243,14 @@ pub static SETTINGS: &[Setting] = &[
         set: |config, text| store(&mut config.country_code, text.parse().ok()?),
     },
     Setting {
+        key: "audit.retention_days",
+        env: &["AUDIT_RETENTION_DAYS"],
+        default: "2192",
+        allowed: "a number from 365 to 36500",
+        get: |config| config.audit_retention_days.to_string(),
+        set: |config, text| store(&mut config.audit_retention_days, number(text, 365, 36_500)?),
+    },
+    Setting {
         key: "log.level",
         env: &["PAGEWIRE_LOG"],
         default: "info",
@@ -351,6 +361,7 @@ impl Config {
             station_id: String::new(),
             header: String::new(),
             country_code: CountryCode::default(),
+            audit_retention_days: 0,
             log_level: LevelFilter::Info,
         };
         for setting in SETTINGS {
@@ -503,12 +514,12 @@ mod tests {
             (
                 "[sever]\nlisten = \"127.0.0.1:1\"",
                 &[],
-                "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, log",
+                "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, audit, log",
             ),
             (
                 "listen = 3",
                 &[],
-                "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, log",
+                "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, audit, log",
             ),
             (
                 "[security]\nmax_file_size_mb = 1000",

@@ -22,6 +22,7 @@ pub mod seal;
 pub mod spool;
 
 // Floor 3: services.
+pub mod audit;
 pub mod auth;
 pub mod convert;
 pub mod events;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
+use crate::audit::Audit;
 use crate::auth::{AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -103,6 +104,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         Ok(seal) => db.start_audit(&seal.audit_key()),
         Err(locked) => log::error!("{locked}"),
     }
+    let audit = Audit::new(db.clone(), clock.clone(), config.audit_retention_days);
 
     let bootstrap = config
         .api_key
@@ -138,6 +140,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         clock,
         db: db.clone(),
         sealing: sealing.clone(),
+        audit: audit.clone(),
         keys,
         converter,
         queue,
@@ -154,7 +157,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     server.listen(listener);
     server.listen_local(local);
 
-    let mut chores = vec![tokio::spawn(flush_usage(app.clone())), tokio::spawn(sweep(db, spool, started))];
+    let mut chores = vec![
+        tokio::spawn(flush_usage(app.clone())),
+        tokio::spawn(sweep(db, spool, started)),
+        tokio::spawn(audit.clone().tell_heads()),
+        tokio::spawn(audit.keep_pruned()),
+    ];
     if let Some(address) = metrics_listen {
         let listener =
             TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
@@ -187,6 +195,7 @@ impl Running {
         if let Err(error) = self.app.keys().flush_usage().await {
             log::warn!("the last use counts of keys were not stored: {error}");
         }
+        self.app.audit().tell_head().await;
     }
 }
 

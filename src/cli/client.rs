@@ -1,14 +1,16 @@
 //! The client side of the API, for the commands: over the admin socket, or over HTTP with a key.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,6 +35,8 @@ pub(super) enum ClientError {
     Broken(#[source] hyper::Error),
     #[error("the server took too long to answer")]
     TimedOut,
+    #[error("the answer could not be written out")]
+    Output(#[source] std::io::Error),
     #[error("{detail} (HTTP {status})")]
     Refused { status: u16, detail: String },
 }
@@ -91,6 +95,35 @@ impl Client {
         body: Bytes,
         media_type: Option<&str>,
     ) -> Result<Value, ClientError> {
+        let answer = async {
+            let response = self.send(method, path, body, media_type).await?;
+            let body = response.into_body().collect().await.map_err(ClientError::Broken)?.to_bytes();
+            Ok(serde_json::from_slice(&body).unwrap_or(Value::Null))
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| ClientError::TimedOut)?
+    }
+
+    /// Gets what may be long, and writes it out as it comes.
+    pub(super) async fn stream(&self, path: &str, out: &mut impl Write) -> Result<(), ClientError> {
+        let wait = |_| ClientError::TimedOut;
+        let asked = self.send(Method::GET, path, Bytes::new(), None);
+        let mut body = tokio::time::timeout(ANSWER_TIMEOUT, asked).await.map_err(wait)??.into_body();
+        while let Some(frame) = tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await.map_err(wait)? {
+            if let Ok(data) = frame.map_err(ClientError::Broken)?.into_data() {
+                out.write_all(&data).map_err(ClientError::Output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request; any status from 400 is an error.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        media_type: Option<&str>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, "pagewire");
         if let Some(media_type) = media_type {
             request = request.header(CONTENT_TYPE, media_type);
@@ -99,27 +132,24 @@ impl Client {
             request = request.header("x-api-key", key.reveal());
         }
         let request = request.body(Full::new(body)).map_err(|_| ClientError::BadUrl(path.to_owned()))?;
-        let exchange = async {
-            match self {
-                Self::Local(socket) => {
-                    let stream = UnixStream::connect(socket)
-                        .await
-                        .map_err(|error| ClientError::NotRunning(socket.clone(), error))?;
-                    exchange(stream, request).await
-                }
-                Self::Remote(address, _) => {
-                    let stream = TcpStream::connect(*address)
-                        .await
-                        .map_err(|error| ClientError::Unreachable(*address, error))?;
-                    exchange(stream, request).await
-                }
+        match self {
+            Self::Local(socket) => {
+                let stream = UnixStream::connect(socket)
+                    .await
+                    .map_err(|error| ClientError::NotRunning(socket.clone(), error))?;
+                exchange(stream, request).await
             }
-        };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| ClientError::TimedOut)?
+            Self::Remote(address, _) => {
+                let stream = TcpStream::connect(*address)
+                    .await
+                    .map_err(|error| ClientError::Unreachable(*address, error))?;
+                exchange(stream, request).await
+            }
+        }
     }
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Value, ClientError>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -129,13 +159,13 @@ where
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(ClientError::Broken)?;
     let status = response.status();
-    let body = response.into_body().collect().await.map_err(ClientError::Broken)?.to_bytes();
-    let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     if status.as_u16() >= 400 {
+        let body = response.into_body().collect().await.map_err(ClientError::Broken)?.to_bytes();
+        let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let detail = json["detail"].as_str().unwrap_or("The server refused without a reason.").to_owned();
         return Err(ClientError::Refused { status: status.as_u16(), detail });
     }
-    Ok(json)
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Exit codes: 0 done; 1 the fax or command failed; 2 wrong usage or configuration; 3 refused by
 //! the server; 4 no server reached.
 
+mod audit;
 mod check;
 mod client;
 mod demo;
@@ -45,6 +46,8 @@ enum Command {
     Keys(keys::Arguments),
     /// The sealing key of stored documents, and its recovery key.
     Seal(seal::Arguments),
+    /// Verify or export the audit log.
+    Audit(audit::Arguments),
     /// Print the OpenAPI description.
     Openapi,
     /// Read documents in a sandbox; started by the server itself.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Send(arguments) => send::run(arguments),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Seal(arguments) => seal::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Openapi => {
             println!("{}", crate::http::openapi::description());
             Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use super::error::{
     ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND, SEAL_CONFLICT, UNSUPPORTED_TYPE,
 };
+use crate::audit::AuditError;
 use crate::auth::AuthError;
 use crate::convert::ConvertError;
 use crate::db::DbError;
@@ -71,6 +72,15 @@ impl From<InboxError> for ApiError {
             InboxError::Db(error) => error.into(),
             InboxError::Spool(error) => error.into(),
             error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Db(error) => error.into(),
+            AuditError::Busy => Self::busy("The audit log is being verified already.", 10),
         }
     }
 }

@@ -11,7 +11,8 @@ use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    admin, admin_jobs, admin_keys, admin_seal, attempts, diagnostics, fax, health, inbound, key_usage, send,
+    admin, admin_jobs, admin_keys, admin_seal, attempts, audit, diagnostics, fax, health, inbound, key_usage,
+    send,
 };
 use super::error::ProblemBody;
 
@@ -73,7 +74,8 @@ fn matches(template: &str, path: &str) -> bool {
         admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh,
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
         admin::config, admin::plugins,
-        diagnostics::api_auth, diagnostics::api_auth_stream
+        diagnostics::api_auth, diagnostics::api_auth_stream,
+        audit::list, audit::verify, audit::export, audit::show
     ),
     components(schemas(ProblemBody)),
     modifiers(&Common)

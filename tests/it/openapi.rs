@@ -57,7 +57,8 @@ async fn every_operation_is_served_as_described() {
         let address = path
             .replace("{id}", "0190b3c0000070008000000000000000")
             .replace("{page}", "1.png")
-            .replace("{number}", "1");
+            .replace("{number}", "1")
+            .replace("{seq}", "1");
         let described: BTreeSet<String> =
             item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

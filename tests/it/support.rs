@@ -205,7 +205,7 @@ impl Http {
         }
     }
 
-    async fn wait_until_up(&self) {
+    pub async fn wait_until_up(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Ok(mut connection) = self.try_connect().await

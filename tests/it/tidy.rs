@@ -7,7 +7,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "fs", "id", "limits", "log", "secret"],
     &["access", "codec", "fax"],
     &["db", "seal", "spool"],
-    &["auth", "convert", "events", "inbound", "sealing"],
+    &["audit", "auth", "convert", "events", "inbound", "sealing"],
     &["route"],
     &["queue"],
     &["http"],

@@ -272,7 +272,7 @@ impl From<&KeyRecord> for Snapshot {
             .with("expires_at", key.expires_at)
             .with("ip_allow", &key.ip_allow)
             .with("kind", key.kind.as_str())
-            .with("limits", &key.limits)
+            .with("limits", key.limits)
             .with("name", &key.name)
             .with("not_before", key.not_before)
             .with("note", &key.note)

@@ -6,6 +6,7 @@ pub(super) mod admin_jobs;
 pub(super) mod admin_keys;
 pub(super) mod admin_seal;
 pub(super) mod attempts;
+pub(super) mod audit;
 pub(super) mod diagnostics;
 pub(super) mod fax;
 pub(super) mod fax_view;
@@ -34,7 +35,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         admin_keys::routes(app).or(admin_jobs::routes(app)).unify().or(admin::routes(app)).unify().boxed();
     let admin = admin.or(admin_seal::routes(app)).unify().boxed();
     let admin = admin.or(key_usage::routes(app)).unify().or(diagnostics::routes(app)).unify().boxed();
-    let others = health::routes(app).or(inbound::routes(app)).unify().boxed();
+    let others = health::routes(app).or(inbound::routes(app)).unify().or(audit::routes(app)).unify().boxed();
     fax.or(admin).unify().or(others).unify().boxed()
 }
 
