@@ -29,7 +29,8 @@ pub mod events;
 pub mod inbound;
 pub mod sealing;
 
-// Floor 4: ways a fax can take.
+// Floor 4: ways a fax can take, and where one can come from.
+pub mod import;
 pub mod route;
 
 // Floor 5: the queue.

@@ -112,14 +112,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
     let pepper = sealing.seal().ok().map(|seal| seal.pepper());
     let keys = KeyRing::load(db.clone(), pepper, clock.clone(), bootstrap).await?;
-    let converter = Converter::new(convert::Settings {
-        executable: PathBuf::from(OWN_PROGRAM),
-        workers: config.workers as usize,
-        wall_clock: limits::CONVERSION_TIME,
-        max_pages: config.max_pages,
-        require_sandbox: config.require_sandbox,
-        font_dirs: FONT_DIRS.iter().map(PathBuf::from).collect(),
-    });
+    let converter = converter(&config);
     let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
     let queue = Queue::open(crate::queue::Parts {
         db: db.clone(),
@@ -179,6 +172,18 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         app.queue().start();
     }
     Ok(Running { app, address, server, stopping, chores, socket, _lock: lock })
+}
+
+/// What turns documents into pages, as this configuration has it.
+pub(crate) fn converter(config: &Config) -> Converter {
+    Converter::new(convert::Settings {
+        executable: PathBuf::from(OWN_PROGRAM),
+        workers: config.workers as usize,
+        wall_clock: limits::CONVERSION_TIME,
+        max_pages: config.max_pages,
+        require_sandbox: config.require_sandbox,
+        font_dirs: FONT_DIRS.iter().map(PathBuf::from).collect(),
+    })
 }
 
 impl Running {

@@ -16,8 +16,9 @@ use jiff::Timestamp;
 
 use super::entry::{Entry, Which};
 use super::hashing::HashError;
+use super::imported::ImportedHash;
 use super::keys::{KeyRing, Parts, State};
-use super::tags::{Prefilter, Tag};
+use super::tags::{Prefilter, Tag, Tags};
 use super::{Caller, Refusal};
 use crate::access::records::{AccountRecord, Standing};
 use crate::access::token::{KeyId, Presented};
@@ -31,8 +32,8 @@ pub struct Verified {
 }
 
 /// A key and the account it belongs to, as they stood together.
-struct Found {
-    entry: Arc<Entry>,
+pub(super) struct Found {
+    pub(super) entry: Arc<Entry>,
     owner: Arc<AccountRecord>,
 }
 
@@ -75,8 +76,7 @@ impl KeyRing {
             let refusal = if is_known { Refusal::BadSecret } else { Refusal::UnknownId };
             return self.bootstrap_or(credential, refusal);
         }
-        let proof =
-            Proof { id: token.id(), secret: Secret::new(token.secret().to_owned()), tag, prefilter, peer };
+        let proof = Proof::new(&token, tags, peer);
         // On a task of its own: a client that hangs up does not make the next one start over.
         let ring = self.clone();
         let proving = tokio::spawn(async move { ring.prove(proof).await });
@@ -97,7 +97,7 @@ impl KeyRing {
     }
 
     /// Proves a secret by argon2, one at a time for each key, and remembers it.
-    async fn prove(&self, proof: Proof) -> Result<(Found, Which), Refusal> {
+    pub(super) async fn prove(&self, proof: Proof) -> Result<(Found, Which), Refusal> {
         let Parts { tags, clock, hasher, unfiltered, db, .. } = &*self.parts;
         let life = self.find(proof.id).ok_or(Refusal::UnknownId)?.entry.life().clone();
         let _flight = life.flight.lock().await;
@@ -121,19 +121,55 @@ impl KeyRing {
             {
                 log::warn!("the prefilter of key {} was not stored: {error:?}", proof.id);
             }
+            let phc = self.rehashed(&proof, slot.phc.clone()).await;
             // The key may have been revoked or rotated while argon2 ran: what counts is how it
             // stands now, and a proof for an earlier generation is not remembered.
             let newest = self.find(proof.id).ok_or(Refusal::UnknownId)?;
-            if newest.entry.generation() == found.entry.generation() {
+            let now = clock.now();
+            let which = newest.entry.with_phc(&phc, now).ok_or(Refusal::BadSecret)?;
+            if newest.entry.generation() == found.entry.generation()
+                && let Some(slot) = newest.entry.slot(which, now)
+            {
                 slot.remember(proof.tag, proof.prefilter);
             }
-            let which = newest.entry.with_phc(&slot.phc, clock.now()).ok_or(Refusal::BadSecret)?;
             return Ok((newest, which));
         }
         Err(Refusal::BadSecret)
     }
 
-    fn find(&self, id: KeyId) -> Option<Found> {
+    /// Gives a secret that proved right against an imported hash one of argon2id, with a prefilter;
+    /// answers the hash in force. Where that fails the imported one goes on working.
+    async fn rehashed(&self, proof: &Proof, phc: Secret<String>) -> Secret<String> {
+        let Parts { tags, hasher, db, .. } = &*self.parts;
+        if !ImportedHash::is_one(phc.reveal()) {
+            return phc;
+        }
+        let new = match hasher.hash(proof.secret.clone()).await {
+            Ok(new) => new,
+            Err(error) => {
+                log::warn!("key {} keeps its imported hash for now: {error}", proof.id);
+                return phc;
+            }
+        };
+        let prefilter = tags.lasting(Some(proof.prefilter));
+        // A rotation in between would copy the old hash into another row.
+        let _changes = self.parts.changes.lock().await;
+        if let Err(error) = db.replace_hash(proof.id, phc.clone(), new.clone(), prefilter).await {
+            log::warn!("key {} keeps its imported hash for now: {error}", proof.id);
+            return phc;
+        }
+        let mut state = self.state_mut();
+        let Some(entry) = state.keys.get_mut(&proof.id) else { return phc };
+        match entry.rehashed(&phc, &new, prefilter) {
+            Some(next) => {
+                *entry = Arc::new(next);
+                new
+            }
+            None => phc,
+        }
+    }
+
+    pub(super) fn find(&self, id: KeyId) -> Option<Found> {
         let state = self.state();
         Found::new(state.keys.get(&id)?, &state)
     }
@@ -155,12 +191,24 @@ fn unproved(error: HashError) -> Refusal {
 }
 
 /// A secret to be proved.
-struct Proof {
+pub(super) struct Proof {
     id: KeyId,
     secret: Secret<String>,
     tag: Tag,
     prefilter: Prefilter,
     peer: Option<IpAddr>,
+}
+
+impl Proof {
+    pub(super) fn new(token: &Presented<'_>, tags: &Tags, peer: Option<IpAddr>) -> Self {
+        Self {
+            id: token.id(),
+            secret: Secret::new(token.secret().to_owned()),
+            tag: tags.tag(token),
+            prefilter: tags.prefilter(token),
+            peer,
+        }
+    }
 }
 
 impl Found {
@@ -383,6 +431,39 @@ mod tests {
             assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
         }
         assert_eq!(fixture.ring.argon2_runs(), 0, "and all are filtered again");
+    }
+
+    #[tokio::test]
+    async fn an_imported_secret_is_hashed_anew_at_its_first_use() {
+        use super::super::imported::{from_faxbot, tests as imported};
+        for stored in [imported::BY_SCRYPT, imported::BY_PBKDF2] {
+            let mut fixture = Fixture::new().await;
+            let (_, id) = fixture.make(named("a")).await;
+            fixture.put_hash(id, from_faxbot(stored).unwrap()).await;
+            fixture.restart().await;
+            let token = format!("fbk_live_{id}_{}", imported::SECRET);
+            let wrong = format!("fbk_live_{id}_{}", imported::SECRET.replace('Z', "Y"));
+            let peer = Some("192.0.2.1".parse().unwrap());
+            for _ in 0..15 {
+                fixture.ring.verify(&wrong, peer).await.unwrap_err();
+            }
+            assert!(fixture.ring.argon2_runs() <= 11, "the strict limit holds before the first use");
+            assert_eq!(fixture.ring.verify(&token, None).await.unwrap().caller.key_id, Some(id));
+            let runs = fixture.ring.argon2_runs();
+            fixture.ring.verify(&token, None).await.unwrap();
+            fixture.ring.verify(&wrong, peer).await.unwrap_err();
+            assert_eq!(fixture.ring.argon2_runs(), runs);
+            let stored = fixture.db.keys().await.unwrap().remove(0).current;
+            assert!(stored.phc.reveal().starts_with("$argon2id$") && stored.prefilter.is_some());
+
+            fixture.restart().await;
+            fixture.ring.verify(&wrong, None).await.unwrap_err();
+            assert_eq!(fixture.ring.argon2_runs(), 0);
+            fixture.ring.verify(&token, None).await.unwrap();
+            let rotated = fixture.ring.rotate(&id, Duration::from_secs(60), &CLI).await.unwrap();
+            fixture.ring.verify(&token, None).await.unwrap();
+            fixture.ring.verify(rotated.token.text().reveal(), None).await.unwrap();
+        }
     }
 
     #[tokio::test]

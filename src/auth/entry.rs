@@ -159,6 +159,29 @@ impl Entry {
         self.next_generation(record, Slot::stored(current), previous)
     }
 
+    /// This key with another hash of the same secret, and its prefilter; `None` when no slot has
+    /// the hash `old`. Nobody is let in or out by it, so the generation stays.
+    pub(super) fn rehashed(
+        &self,
+        old: &Secret<String>,
+        new: &Secret<String>,
+        prefilter: Option<Prefilter>,
+    ) -> Option<Self> {
+        let renew = |slot: &Slot| {
+            let is_it = slot.phc.reveal() == old.reveal();
+            if is_it { slot.rehashed(new.clone(), prefilter) } else { slot.as_it_is() }
+        };
+        let has_it = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .any(|slot| slot.phc.reveal() == old.reveal());
+        has_it.then(|| Self {
+            record: self.record.clone(),
+            current: renew(&self.current),
+            previous: self.previous.as_ref().map(renew),
+            life: self.life.clone(),
+        })
+    }
+
     fn next_generation(&self, record: KeyRecord, current: Slot, previous: Option<Slot>) -> Self {
         Self { record: Arc::new(record), current, previous, life: self.life.clone() }
     }
@@ -320,6 +343,17 @@ impl Slot {
             tag: OnceLock::new(),
             last_used_ms: self.last_used_ms.clone(),
         }
+    }
+
+    /// The same secret with another hash of it.
+    fn rehashed(&self, phc: Secret<String>, prefilter: Option<Prefilter>) -> Self {
+        let prefilter = prefilter.map(OnceLock::from).unwrap_or_default();
+        Self { phc, prefilter, ..self.afresh(None) }
+    }
+
+    /// The same secret with what is remembered of it.
+    fn as_it_is(&self) -> Self {
+        Self { tag: self.tag.clone(), ..self.afresh(None) }
     }
 
     pub(super) fn prefilter(&self) -> Option<Prefilter> {

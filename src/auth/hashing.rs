@@ -11,6 +11,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVe
 use tokio::sync::Semaphore;
 
 use super::AuthError;
+use super::imported::ImportedHash;
 use crate::secret::Secret;
 
 /// Memory of one run, KiB; with the two below the first choice of OWASP for argon2id.
@@ -77,13 +78,16 @@ impl Hasher {
         .await
     }
 
-    /// Whether this secret has this hash.
+    /// Whether this secret has this hash, made by argon2id or imported.
     pub(super) async fn proves(
         &self,
         secret: Secret<String>,
         phc: Secret<String>,
     ) -> Result<bool, HashError> {
         self.run(move |argon2| {
+            if let Some(imported) = ImportedHash::read(phc.reveal()) {
+                return Ok(imported.proves(secret.reveal()));
+            }
             let hash = PasswordHash::new(phc.reveal())?;
             match argon2.verify_password(secret.reveal().as_bytes(), &hash) {
                 Ok(()) => Ok(true),

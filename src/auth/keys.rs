@@ -18,6 +18,7 @@ use super::changes::{ANONYMOUS, BOOTSTRAP, LOCAL};
 use super::diagnostics::Diagnostics;
 use super::entry::{Entry, Which};
 use super::hashing::Hasher;
+use super::identify::Identifications;
 use super::limits::floods::{Anonymous, Failures, Unfiltered};
 use super::limits::overview::Overview;
 use super::tags::Tags;
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) unfiltered: Unfiltered,
     pub(super) strangers: Anonymous,
     pub(super) diagnostics: Diagnostics,
+    pub(super) identifications: Identifications,
     pub(super) bootstrap: Option<BootstrapCheck>,
     pub(super) local: Arc<AccountRecord>,
     pub(super) anonymous: Arc<AccountRecord>,
@@ -130,6 +132,7 @@ impl KeyRing {
                 unfiltered: Unfiltered::new(),
                 strangers: Anonymous::new(),
                 diagnostics,
+                identifications: Identifications::new(),
                 bootstrap,
                 local,
                 anonymous,
@@ -287,6 +290,12 @@ pub(super) mod tests {
 
         pub(in crate::auth) async fn restart(&mut self) {
             self.restart_with(pepper(), None).await;
+        }
+
+        /// Puts another hash, without a prefilter, in place of a key's own.
+        pub(in crate::auth) async fn put_hash(&self, id: KeyId, phc: Secret<String>) {
+            let old = self.db.keys().await.unwrap().into_iter().find(|key| key.record.id == id).unwrap();
+            self.db.replace_hash(id, old.current.phc, phc, None).await.unwrap();
         }
 
         pub(in crate::auth) async fn restart_without_pepper(&mut self) {

@@ -15,6 +15,8 @@ mod check;
 pub mod diagnostics;
 mod entry;
 mod hashing;
+mod identify;
+pub mod imported;
 mod keys;
 pub mod limits;
 mod minting;
@@ -25,6 +27,7 @@ pub use bootstrap::Bootstrap;
 pub use caller::{Actor, Caller};
 pub use changes::Rotated;
 pub use check::Verified;
+pub use identify::Identified;
 pub use keys::{KeyRing, KeyView};
 pub use minting::NewKey;
 pub use refusal::Refusal;
@@ -56,6 +59,12 @@ pub enum AuthError {
     /// Too many secrets are being hashed at once.
     #[error("too many keys are being checked at once")]
     Overloaded,
+    /// It was asked too often.
+    #[error("asked too often; wait {retry_after_s} s")]
+    TooOften {
+        /// Seconds to wait.
+        retry_after_s: u64,
+    },
     /// A secret could not be hashed, or a stored hash cannot be read.
     #[error("a secret could not be hashed")]
     Hash(#[source] argon2::password_hash::Error),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::client::Client;
+use super::identify;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -17,7 +18,15 @@ pub(super) struct Arguments {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    #[command(flatten)]
+    Call(Command),
+    /// Tell whose token standard input has, and whether it works
+    Identify(identify::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -64,12 +73,18 @@ enum Command {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = Client::local(&arguments.settings.load()?.data_dir);
-    let (method, path, body) = request(&arguments.command);
+    let command = match &arguments.command {
+        Which::Call(command) => command,
+        Which::Identify(identify) => {
+            return super::runtime()?.block_on(identify::run(identify, &client, arguments.json));
+        }
+    };
+    let (method, path, body) = request(command);
     let answer = super::runtime()?.block_on(client.json(method, &path, body.as_ref()))?;
     if arguments.json {
         println!("{answer}");
     } else {
-        print(&arguments.command, &answer);
+        print(command, &answer);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,8 @@ mod audit;
 mod check;
 mod client;
 mod demo;
+mod identify;
+mod import;
 mod keys;
 mod seal;
 mod send;
@@ -44,6 +46,8 @@ enum Command {
     Send(send::Arguments),
     /// Make, list, rotate and revoke API keys.
     Keys(keys::Arguments),
+    /// Take over the keys and the history of another system.
+    Import(import::Arguments),
     /// The sealing key of stored documents, and its recovery key.
     Seal(seal::Arguments),
     /// Verify or export the audit log.
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Keys(arguments) => keys::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
         Command::Seal(arguments) => seal::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Openapi => {

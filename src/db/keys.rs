@@ -70,6 +70,31 @@ impl Db {
         .await
     }
 
+    /// Replaces a secret's hash by another of the same secret, with its prefilter.
+    /// [`DbError::Conflict`] when no slot of the key has the hash `old`.
+    pub async fn replace_hash(
+        &self,
+        id: KeyId,
+        old: Secret<String>,
+        new: Secret<String>,
+        prefilter: Option<[u8; 4]>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let changed = transaction
+                .prepare_cached(
+                    "UPDATE api_key_slots SET phc = ?3, prefilter = ?4 WHERE key_id = ?1 AND phc = ?2",
+                )?
+                .execute(params![
+                    id.to_string(),
+                    old.reveal(),
+                    new.reveal(),
+                    prefilter.map(u32::from_be_bytes)
+                ])?;
+            if changed >= 1 { Ok(()) } else { Err(DbError::Conflict) }
+        })
+        .await
+    }
+
     /// Stores the prefilter of the secret with this hash, after it proved right.
     pub async fn store_prefilter(
         &self,
@@ -154,7 +179,7 @@ impl Audited<'_> {
     }
 }
 
-fn insert_key(transaction: &Transaction<'_>, record: &KeyRecord) -> Result<(), DbError> {
+pub(super) fn insert_key(transaction: &Transaction<'_>, record: &KeyRecord) -> Result<(), DbError> {
     let inserted = transaction
         .prepare_cached(
             "INSERT INTO api_keys(id, kind, name, note, owner_id, scopes, resources, ip_allow, allowed_origins, \
@@ -183,7 +208,7 @@ fn insert_key(transaction: &Transaction<'_>, record: &KeyRecord) -> Result<(), D
     if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
 }
 
-fn put_slot(
+pub(super) fn put_slot(
     transaction: &Transaction<'_>,
     id: KeyId,
     slot: &str,

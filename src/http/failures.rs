@@ -92,6 +92,11 @@ impl From<AuthError> for ApiError {
             AuthError::NotFound => Self::new(&KEY_NOT_FOUND, "No API key with this id."),
             AuthError::State(standing) => Self::new(&KEY_CONFLICT, format!("The API key is {standing}.")),
             AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),
+            AuthError::TooOften { retry_after_s } => Self::rate_limited(
+                "Tokens can be identified some thirty times a minute.",
+                "global",
+                *retry_after_s,
+            ),
             AuthError::Overloaded => Self::busy("Too many keys are being checked at once.", 1),
             _ => Self::internal(&error),
         }

@@ -11,8 +11,8 @@ use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    admin, admin_jobs, admin_keys, admin_seal, attempts, audit, diagnostics, fax, health, inbound, key_usage,
-    send,
+    admin, admin_identify, admin_jobs, admin_keys, admin_seal, attempts, audit, diagnostics, fax, health,
+    inbound, key_usage, send,
 };
 use super::error::ProblemBody;
 
@@ -70,7 +70,7 @@ fn matches(template: &str, path: &str) -> bool {
         attempts::list, attempts::trace,
         inbound::list, inbound::show, inbound::as_pdf, inbound::as_tiff,
         admin_keys::create, admin_keys::list, admin_keys::show, admin_keys::revoke, admin_keys::rotate,
-        key_usage::show,
+        admin_identify::identify, key_usage::show,
         admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh,
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
         admin::config, admin::plugins,

@@ -14,6 +14,7 @@ mod crash;
 mod hostile;
 mod hostile_documents;
 mod http_server;
+mod import;
 mod limits;
 mod loopback;
 mod openapi;

@@ -155,7 +155,10 @@ async fn keys_of_a_database_restored_alone_work() {
     let token = make_key(&serve, "restored").await;
     assert_eq!(serve.terminate(), Some(0));
     std::fs::create_dir(&new).unwrap();
-    std::fs::copy(old.join("pagewire.db"), new.join("pagewire.db")).unwrap();
+    // What SQLite had not moved into the database file yet belongs to it.
+    for file in ["pagewire.db", "pagewire.db-wal"].into_iter().filter(|file| old.join(file).exists()) {
+        std::fs::copy(old.join(file), new.join(file)).unwrap();
+    }
     let serve = Serve::start(&new, "loopback", &[]).await;
     serve.http.get("/fax", &forged(&token)).await.expect(401);
     for _ in 0..3 {

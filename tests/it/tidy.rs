@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["access", "codec", "fax"],
     &["db", "seal", "spool"],
     &["audit", "auth", "convert", "events", "inbound", "sealing"],
-    &["route"],
+    &["import", "route"],
     &["queue"],
     &["http"],
 ];

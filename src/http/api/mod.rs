@@ -2,6 +2,7 @@
 //! take minutes to compile, and dispatched by their first path segment.
 
 pub(super) mod admin;
+pub(super) mod admin_identify;
 pub(super) mod admin_jobs;
 pub(super) mod admin_keys;
 pub(super) mod admin_seal;
@@ -31,8 +32,14 @@ use crate::app::App;
 /// All resources.
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let fax = fax::routes(app).or(send::routes(app)).unify().or(attempts::routes(app)).unify().boxed();
-    let admin =
-        admin_keys::routes(app).or(admin_jobs::routes(app)).unify().or(admin::routes(app)).unify().boxed();
+    let admin = admin_identify::routes(app)
+        .or(admin_keys::routes(app))
+        .unify()
+        .or(admin_jobs::routes(app))
+        .unify()
+        .or(admin::routes(app))
+        .unify()
+        .boxed();
     let admin = admin.or(admin_seal::routes(app)).unify().boxed();
     let admin = admin.or(key_usage::routes(app)).unify().or(diagnostics::routes(app)).unify().boxed();
     let others = health::routes(app).or(inbound::routes(app)).unify().or(audit::routes(app)).unify().boxed();
