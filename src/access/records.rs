@@ -174,6 +174,19 @@ pub struct HourOfUse {
     pub count: u64,
 }
 
+/// What a key spent on telephone lines in one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayOfSpending {
+    /// The key.
+    pub id: KeyId,
+    /// Whole days since 1970 UTC.
+    pub day: i64,
+    /// Pages.
+    pub pages: u32,
+    /// Numbers it was the first to reach, in E.164.
+    pub destinations: Vec<String>,
+}
+
 /// A key whose token stood in the address of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposure {

@@ -116,7 +116,7 @@ impl KeyRing {
         let bootstrap =
             bootstrap.map(|bootstrap| BootstrapCheck::new(&bootstrap, bootstrap_account)).transpose()?;
         let decoy = Arc::new(Entry::decoy(anonymous.id, &tags, now)?);
-        let windows = db.key_windows().await?;
+        let (windows, days) = (db.key_windows().await?, db.key_spending().await?);
         let diagnostics = Diagnostics::new(&db.exposures().await?);
         let ring = Self {
             parts: Arc::new(Parts {
@@ -139,7 +139,7 @@ impl KeyRing {
                 decoy,
             }),
         };
-        ring.restore_windows(&windows);
+        ring.restore_meters(&windows, &days);
         Ok(ring)
     }
 

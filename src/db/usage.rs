@@ -1,6 +1,6 @@
 //! The tables of what was noted of keys while they were used: `key_windows` (what they took of their
-//! quotas), `key_usage` (what came of their requests), `key_exposures` (whether they stood in an
-//! address).
+//! quotas), `key_usage` (what came of their requests), `key_pages` and `key_destinations` (what they
+//! spent), `key_exposures` (whether they stood in an address).
 //!
 //! Owns: adding to them, reading them back, and forgetting what is old. Refuses: a row per request;
 //! what arrives here was added up before.
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Db, DbError, events, from_ms, optional, parse, to_ms};
-use crate::access::records::{Exposure, HourOfUse, WindowCount};
+use crate::access::records::{DayOfSpending, Exposure, HourOfUse, WindowCount};
 use crate::access::token::KeyId;
 use crate::fax::event::Event;
 
@@ -24,12 +24,17 @@ impl Db {
         &self,
         windows: Vec<WindowCount>,
         use_by_hour: Vec<HourOfUse>,
+        days: Vec<DayOfSpending>,
         now: Timestamp,
     ) -> Result<(), DbError> {
         self.write(move |transaction| {
             windows.iter().try_for_each(|window| put_window(transaction, window))?;
             use_by_hour.iter().try_for_each(|row| add_use(transaction, row))?;
+            days.iter().try_for_each(|day| put_day(transaction, day))?;
             let hour = now.as_second().div_euclid(3600);
+            let day = hour.div_euclid(24);
+            transaction.prepare_cached("DELETE FROM key_pages WHERE day < ?1 - 1")?.execute([day])?;
+            transaction.prepare_cached("DELETE FROM key_destinations WHERE day < ?1 - 1")?.execute([day])?;
             transaction
                 .prepare_cached("DELETE FROM key_windows WHERE hour < ?1")?
                 .execute([hour - WINDOWS_KEPT_H])?;
@@ -56,6 +61,45 @@ impl Db {
             Ok(windows)
         })
         .await
+    }
+
+    /// What all keys spent, by day.
+    pub async fn key_spending(&self) -> Result<Vec<DayOfSpending>, DbError> {
+        self.list(|connection| {
+            let mut statement = connection.prepare_cached("SELECT key_id, day, pages FROM key_pages")?;
+            let mut numbers = connection.prepare_cached(
+                "SELECT to_e164 FROM key_destinations WHERE key_id = ?1 AND day = ?2 ORDER BY to_e164",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut days = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (id, day): (String, i64) = (row.get(0)?, row.get(1)?);
+                let destinations = numbers.query_map(params![id, day], |row| row.get(0))?;
+                days.push(DayOfSpending {
+                    id: parse(&id, "key_pages.key_id")?,
+                    day,
+                    pages: row.get(2)?,
+                    destinations: destinations.collect::<Result<_, _>>()?,
+                });
+            }
+            Ok(days)
+        })
+        .await
+    }
+
+    /// Whether a fax that took one of these routes was ever dialled to this number, in E.164.
+    pub fn was_dialled(&self, to: &str, routes: &[&str]) -> Result<bool, DbError> {
+        self.point(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE to_e164 = ?1 AND route = ?2 AND dials > 0)",
+            )?;
+            for route in routes {
+                if statement.query_row([to, route], |row| row.get(0))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Marks a key that stood in an address, in place of an earlier mark, and tells of it.
@@ -127,6 +171,23 @@ fn put_window(transaction: &Transaction<'_>, window: &WindowCount) -> Result<(),
              ON CONFLICT DO UPDATE SET taken = max(taken, excluded.taken)",
         )?
         .execute(params![window.id.to_string(), window.hour, window.taken])?;
+    Ok(())
+}
+
+fn put_day(transaction: &Transaction<'_>, day: &DayOfSpending) -> Result<(), DbError> {
+    let id = day.id.to_string();
+    transaction
+        .prepare_cached(
+            "INSERT INTO key_pages(key_id, day, pages) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO UPDATE SET pages = excluded.pages",
+        )?
+        .execute(params![id, day.day, day.pages])?;
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO key_destinations(key_id, day, to_e164) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?;
+    for number in &day.destinations {
+        statement.execute(params![id, day.day, number])?;
+    }
     Ok(())
 }
 

@@ -85,6 +85,8 @@ problems! {
         "The same Idempotency-Key was used before with another request. Use a new key for a new fax.";
     RATE_LIMITED = "rate-limited", 429, "Too Many Requests", "rate_limited", "request.rate_limited",
         "Too many requests. Wait as long as Retry-After says; error.limit names the limit: the key's minute or hour, all keys of its owner, or global, which is MAX_REQUESTS_PER_MINUTE in Settings → Security or a flood from one address.";
+    QUOTA = "quota", 429, "Too Many Requests", "quota", "api_key.quota",
+        "The key has used up what it may send over telephone lines in a day: error.limit says whether pages or numbers that were never dialled before. Wait until midnight UTC, or have an administrator raise the key's limits.";
     INTERNAL = "internal-error", 500, "Internal Server Error", "internal_error", "server.error",
         "Something failed on our side; nothing was sent. Give the administrator the request id, which is also in the log.";
     BUSY = "service-unavailable", 503, "Service Unavailable", "service_unavailable", "server.unavailable",
@@ -172,6 +174,12 @@ impl ApiError {
     pub fn rate_limited(detail: impl Into<String>, limit: &'static str, retry_after_s: u64) -> Self {
         let more = More { retry_after_s: Some(retry_after_s), limit: Some(limit), ..More::default() };
         Self::with(&RATE_LIMITED, detail, more)
+    }
+
+    /// 429 with the limit of a day that was reached.
+    pub fn quota(detail: impl Into<String>, limit: &'static str, retry_after_s: u64) -> Self {
+        let more = More { retry_after_s: Some(retry_after_s), limit: Some(limit), ..More::default() };
+        Self::with(&QUOTA, detail, more).with_reason("quota")
     }
 
     /// 405 with the methods that would work.

@@ -27,6 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use self::idempotency::Idempotency;
 pub use self::submit::{Content, NewFax, Submitted};
 use crate::access::audit::{Action, Context};
+use crate::auth::limits::Overspent;
 use crate::clock::{Clock, Wake};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
@@ -64,6 +65,9 @@ pub enum QueueError {
     /// The stored pages do not read back.
     #[error("the stored pages are damaged")]
     Damaged(#[from] tiff::TiffError),
+    /// The key has spent what it may in a day.
+    #[error(transparent)]
+    Overspent(#[from] Overspent),
     /// There is no route of this name.
     #[error("there is no route named {0}")]
     NoSuchRoute(String),
@@ -145,11 +149,15 @@ impl Queue {
     /// Opens the queue and closes what the last stop left open. Nothing is dialled before
     /// [`Queue::start`].
     pub async fn open(parts: Parts) -> Result<Self, QueueError> {
-        let Parts { db, spool, clock, converter, inbox, station_id } = parts;
         let lines = vec![
             Line { route: Box::new(Simulator), most_calls: SIMULATED_CALLS },
-            Line { route: Box::new(Loopback::new(inbox)), most_calls: LOOPBACK_CALLS },
+            Line { route: Box::new(Loopback::new(parts.inbox.clone())), most_calls: LOOPBACK_CALLS },
         ];
+        Self::open_on(parts, lines).await
+    }
+
+    async fn open_on(parts: Parts, lines: Vec<Line>) -> Result<Self, QueueError> {
+        let Parts { db, spool, clock, converter, inbox: _, station_id } = parts;
         let inner = Inner {
             changes: Changes::new(&clock),
             wake: Wake::new(&clock),

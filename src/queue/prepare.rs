@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Inner, QueueError, lock};
+use crate::auth::limits::Allowance;
 use crate::codec::page::{FaxPage, Resolution};
 use crate::codec::tiff;
 use crate::convert::{ConvertError, Converted, Options, Quality};
@@ -76,11 +77,22 @@ impl Inner {
         Ok(())
     }
 
-    /// Finishes a preparation whose conversion runs already; the job is claimed.
-    pub(super) fn attend_to_preparation(self: &Arc<Self>, job: Job, conversion: Conversion) {
+    /// Finishes a preparation whose conversion runs already; the job is claimed. Of what its key may
+    /// spend, one page was taken; the others follow here, even beyond the limit, since the fax was
+    /// promised.
+    pub(super) fn attend_to_preparation(
+        self: &Arc<Self>,
+        job: Job,
+        conversion: Conversion,
+        allowance: Option<Allowance>,
+    ) {
         let inner = self.clone();
         self.spawn_preparation(job.id, async move {
             let result = converted(conversion.await).map_err(QueueError::from);
+            if let (Some(allowance), Ok(pages)) = (allowance, &result) {
+                let rest = (pages.len() as u32).saturating_sub(1);
+                allowance.add_pages(rest, job.schedule_at.unwrap_or(job.created_at));
+            }
             inner.finish_preparation(&job, result).await;
         });
     }

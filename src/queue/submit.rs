@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::idempotency::{Begun, Idempotency, Reservation};
 use super::{Inner, Queue, QueueError};
+use crate::auth::limits::{Allowance, Expense};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
 use crate::convert::Options;
@@ -44,6 +45,8 @@ pub struct NewFax {
     pub schedule_at: Option<Timestamp>,
     /// When to give up; three hours after the first send time by default.
     pub deadline_at: Option<Timestamp>,
+    /// What its key may spend; `None` where there is no such limit.
+    pub allowance: Option<Allowance>,
     /// The client's name for this request.
     pub idempotency: Option<Idempotency>,
 }
@@ -118,7 +121,8 @@ impl Queue {
                         let accepted = inner.accept_sources(&new, documents, reservation, answer).await;
                         match accepted {
                             Ok((job, submitted)) => {
-                                inner.attend_to_preparation(job, conversion);
+                                let allowance = new.allowance.filter(|_| inner.spends(&new.route));
+                                inner.attend_to_preparation(job, conversion, allowance);
                                 Ok(submitted)
                             }
                             Err(error) => {
@@ -141,15 +145,56 @@ impl Inner {
         reservation: Option<Reservation>,
         answer: impl FnOnce(&Job) -> (u16, String) + Send,
     ) -> Result<Submitted, QueueError> {
-        let document = self.spool.put(tiff::write(pages)).await?;
-        let content = transition::Content::Ready(document, pages.len() as u32);
-        let moved = transition::accept(acceptance(new, content), self.clock.now());
-        let (_, submitted) = self.accept(moved, &[document], reservation, answer).await?;
+        let count = pages.len() as u32;
+        self.spend(new, count)?;
+        let accepted = async {
+            let document = self.spool.put(tiff::write(pages)).await?;
+            let content = transition::Content::Ready(document, count);
+            let moved = transition::accept(acceptance(new, content), self.clock.now());
+            self.accept(moved, &[document], reservation, answer).await
+        };
+        let (_, submitted) = accepted.await.inspect_err(|_| self.give_back(new, count))?;
         self.call_dispatcher();
         Ok(submitted)
     }
 
+    /// Takes what a fax costs off what its key may spend; on a route that costs nothing, nothing.
+    fn spend(&self, new: &NewFax, pages: u32) -> Result<(), QueueError> {
+        let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) else {
+            return Ok(());
+        };
+        let spending = self.lines.iter().map(|line| &line.route).filter(|route| route.spends());
+        let routes: Vec<&str> = spending.map(|route| route.name()).collect();
+        let to = new.to.as_e164();
+        let is_known = self.db.was_dialled(to, &routes)?;
+        let at = new.schedule_at.unwrap_or_else(|| self.clock.now());
+        Ok(allowance.spend(Expense { to, pages, is_known, at })?)
+    }
+
+    fn give_back(&self, new: &NewFax, pages: u32) {
+        if let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) {
+            allowance.give_back(pages, new.schedule_at.unwrap_or_else(|| self.clock.now()));
+        }
+    }
+
+    fn spends(&self, route: &str) -> bool {
+        self.lines.iter().any(|line| line.route.name() == route && line.route.spends())
+    }
+
     async fn accept_sources(
+        &self,
+        new: &NewFax,
+        documents: Vec<Bytes>,
+        reservation: Option<Reservation>,
+        answer: impl FnOnce(&Job) -> (u16, String) + Send,
+    ) -> Result<(Job, Submitted), QueueError> {
+        // How many pages there are is known later; one at least.
+        self.spend(new, 1)?;
+        let accepted = self.store_sources(new, documents, reservation, answer).await;
+        accepted.inspect_err(|_| self.give_back(new, 1))
+    }
+
+    async fn store_sources(
         &self,
         new: &NewFax,
         documents: Vec<Bytes>,
@@ -217,5 +262,130 @@ fn acceptance(new: &NewFax, content: transition::Content) -> Acceptance {
         tag: new.tag.clone(),
         schedule_at: new.schedule_at,
         deadline_at: new.deadline_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::{Line, Parts};
+    use super::*;
+    use crate::auth::limits::Overspent;
+    use crate::auth::{Actor, KeyRing, NewKey};
+    use crate::clock::{Clock, Work};
+    use crate::codec::page::Resolution;
+    use crate::codec::raster::Bitmap;
+    use crate::convert::{Converter, Quality, Settings};
+    use crate::db::{self, Db};
+    use crate::fax::attempt::CallEnd;
+    use crate::id::AttemptId;
+    use crate::inbound::Inbox;
+    use crate::route::simulator::Simulator;
+    use crate::route::{BoxFuture, Call, Route, Settled};
+    use crate::seal::{KeyEncryptionKey, Seal};
+    use crate::secret::Secret;
+    use crate::spool::Spool;
+
+    /// The simulator, as if its calls cost money.
+    struct Costly;
+
+    impl Route for Costly {
+        fn name(&self) -> &'static str {
+            "costly"
+        }
+
+        fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
+            Simulator.call(call, work)
+        }
+
+        fn settle(&self, attempt: AttemptId, to: &FaxNumber) -> Settled {
+            Simulator.settle(attempt, to)
+        }
+    }
+
+    async fn site(folder: &std::path::Path, clock: &Clock) -> (Queue, Db, KeyRing) {
+        let db = Db::open(&db::file_in(folder)).unwrap();
+        let (seal, _) = Seal::create(&KeyEncryptionKey::load(&folder.join("keys"), true).unwrap()).unwrap();
+        let spool = Spool::open(&folder.join("spool"), Arc::new(seal)).unwrap();
+        let keys = KeyRing::load(db.clone(), Secret::new([7; 32]), clock.clone(), None).await.unwrap();
+        let parts = Parts {
+            db: db.clone(),
+            spool: spool.clone(),
+            clock: clock.clone(),
+            // Pages are ready, so no worker is ever started.
+            converter: Converter::new(Settings {
+                executable: "/nonexistent".into(),
+                workers: 1,
+                wall_clock: Duration::from_secs(1),
+                max_pages: 10,
+                require_sandbox: true,
+                font_dirs: Vec::new(),
+            }),
+            inbox: Inbox::new(db.clone(), spool, clock.clone()),
+            station_id: String::new(),
+        };
+        let lines = vec![
+            Line { route: Box::new(Costly), most_calls: 1 },
+            Line { route: Box::new(Simulator), most_calls: 1 },
+        ];
+        (Queue::open_on(parts, lines).await.unwrap(), db, keys)
+    }
+
+    #[tokio::test]
+    async fn a_route_that_spends_is_bounded_by_the_key_and_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+        let (queue, db, keys) = site(folder.path(), &clock).await;
+        let new = NewKey { name: "a".into(), ..NewKey::default() };
+        let (token, _) = keys.create(new, &Actor::Cli { uid: 0 }).await.unwrap();
+        let caller = keys.verify(token.text().reveal(), None).await.unwrap().caller;
+        let allowance = keys.allowance(&caller);
+        let send = async |route: &str, to: u32, pages: u32| {
+            let page = FaxPage::from_bitmap(&Bitmap::white(1728, 10), Resolution::FINE);
+            let new = NewFax {
+                owner: caller.owner,
+                key_id: caller.key_id.map(|id| id.to_string()),
+                to_raw: String::new(),
+                to: format!("+1500555{to:04}").parse().unwrap(),
+                route: route.into(),
+                content: Content::Pages(vec![page; pages as usize]),
+                documents_hash: [0; 32],
+                options: Options { resolution: Resolution::FINE, quality: Quality::Text },
+                priority: Priority::Normal,
+                tag: None,
+                schedule_at: None,
+                deadline_at: None,
+                allowance: allowance.clone(),
+                idempotency: None,
+            };
+            match queue.submit(new, |job| (202, job.id.to_string())).await {
+                Ok(Submitted::New { body, .. }) => Ok(body.parse().unwrap()),
+                Err(QueueError::Overspent(over)) => Err(over),
+                other => panic!("{other:?}"),
+            }
+        };
+        let first = send("costly", 0, 1).await.unwrap();
+        for to in 100..119 {
+            send("costly", to, 1).await.unwrap();
+        }
+        assert_eq!(send("costly", 119, 1).await, Err(Overspent::Destinations { most: 20 }));
+        assert_eq!(send("costly", 100, 181).await, Err(Overspent::Pages { most: 200, left: 180 }));
+        for to in 200..230 {
+            send("simulator", to, 10).await.unwrap();
+        }
+        send("costly", 100, 180).await.unwrap();
+
+        let is_known = |to| db.was_dialled(to, &["costly"]).unwrap();
+        assert!(!is_known("+15005550000"));
+        queue.start();
+        let mut job = queue.get(first).unwrap().unwrap();
+        while !job.state.is_final() {
+            job = queue.wait_for_change(&job, Duration::from_secs(3600)).await.unwrap();
+        }
+        assert!(is_known("+15005550000") && !is_known("+15005550119"));
+        assert!(!db.was_dialled("+15005550000", &["simulator"]).unwrap());
+        queue.stop(Duration::ZERO).await;
     }
 }

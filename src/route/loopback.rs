@@ -80,6 +80,10 @@ impl Route for Loopback {
         NAME
     }
 
+    fn spends(&self) -> bool {
+        false
+    }
+
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
         if simulator::is_scripted(&call.to) {
             return self.simulator.call(call, work);

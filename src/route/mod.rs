@@ -35,6 +35,12 @@ pub trait Route: Send + Sync {
     /// Its name, as jobs carry it.
     fn name(&self) -> &'static str;
 
+    /// Whether its calls cost money, or reach people who did not ask: then what keys may spend in a
+    /// day holds for it. So it is for every route that does not say otherwise.
+    fn spends(&self) -> bool {
+        true
+    }
+
     /// Places one call and carries the pages. `work` is lent for all waiting.
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd>;
 

@@ -68,6 +68,10 @@ impl Route for Simulator {
         NAME
     }
 
+    fn spends(&self) -> bool {
+        false
+    }
+
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
         let random = StdRng::seed_from_u64(attempt::seed(call.attempt));
         let script = Script::of(&call.to, call.attempt_number, call.last_page());

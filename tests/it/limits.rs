@@ -242,3 +242,58 @@ async fn hours_are_remembered_over_a_stop() {
     let usage = format!("/admin/api-keys/{}/usage", key["key_id"].as_str().unwrap());
     assert_eq!(serve.http.get(&usage, BOOTSTRAP).await.expect(200).json()["total"]["ok"], 21);
 }
+
+#[tokio::test]
+async fn a_restricted_key_with_origins_works_in_their_pages_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Serve::start(folder.path(), "loopback", &[]).await;
+    let make = async |name: &str| {
+        let new = json!({"name": name, "scopes": ["fax:read"]});
+        let key = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, new).await.expect(200).json();
+        key["token"].as_str().unwrap().to_owned()
+    };
+    let (page_key, plain_key) = (make("page").await, make("plain").await);
+    assert_eq!(tokio::task::spawn_blocking(|| serve.terminate()).await.unwrap(), Some(0));
+    let rows = rusqlite::Connection::open(pagewire::db::file_in(folder.path())).unwrap();
+    let restricted = r#"UPDATE api_keys SET kind = 'restricted', allowed_origins = '["https://clinic.example"]' WHERE name = 'page'"#;
+    assert_eq!(rows.execute(restricted, []).unwrap(), 1);
+    drop(rows);
+
+    let serve = Serve::start(folder.path(), "loopback", &[]).await;
+    let call = async |method: Method, path: &str, origin: &str, key: Option<&str>| {
+        let mut headers = vec![("access-control-request-method", "GET")];
+        headers.extend((!origin.is_empty()).then_some(("origin", origin)));
+        headers.extend(key.map(|key| ("x-api-key", key)));
+        serve.http.call(method, path, &headers, "").await
+    };
+    let (listed, other) = ("https://clinic.example", "https://evil.example");
+    let asked = call(Method::OPTIONS, "/fax", listed, None).await.expect(204);
+    assert_eq!(asked.header("access-control-allow-origin"), listed);
+    assert_eq!(asked.header("access-control-allow-methods"), "GET, HEAD, POST");
+    assert!(asked.header("access-control-allow-headers").contains("X-API-Key"));
+    call(Method::OPTIONS, "/anything", listed, None).await.expect(204);
+    for origin in [other, "", "null"] {
+        let asked = call(Method::OPTIONS, "/fax", origin, None).await.expect(405);
+        assert_eq!(asked.header("access-control-allow-origin"), "", "{origin}");
+    }
+
+    for (path, status) in [("/fax", 200), ("/inbound", 403), ("/fax?limit=0", 422)] {
+        let answer = call(Method::GET, path, listed, Some(&page_key)).await.expect(status);
+        assert_eq!(answer.header("access-control-allow-origin"), listed, "{path}");
+        assert_eq!(answer.header("vary"), "Origin");
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+    let refused = call(Method::GET, "/fax", other, Some(&page_key)).await.expect(403);
+    assert_eq!(
+        (refused.json()["reason"].as_str(), refused.header("access-control-allow-origin")),
+        (Some("origin"), "")
+    );
+    let no_page = call(Method::GET, "/fax", "", Some(&page_key)).await.expect(200);
+    assert_eq!(no_page.header("access-control-allow-origin"), "");
+    let not_listing = call(Method::GET, "/fax", listed, Some(&plain_key)).await.expect(200);
+    assert_eq!(not_listing.header("access-control-allow-origin"), "");
+
+    let path = format!("/admin/api-keys/{}", &page_key[9..21]);
+    serve.http.json(Method::DELETE, &path, BOOTSTRAP, json!({})).await.expect(200);
+    call(Method::OPTIONS, "/fax", listed, None).await.expect(405);
+}

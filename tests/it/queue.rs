@@ -129,6 +129,7 @@ fn fax(to: &str, route: &str, page_count: u32) -> NewFax {
         tag: None,
         schedule_at: None,
         deadline_at: None,
+        allowance: None,
         idempotency: None,
     }
 }

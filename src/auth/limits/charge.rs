@@ -11,7 +11,7 @@ use super::meter::Meter;
 use super::overview::Owner;
 use super::windows::{HOUR_S, HourCount, MINUTE_S, Taken, Windows, hour_of, seconds_left};
 use super::{Limit, Quota};
-use crate::access::records::{HourOfUse, KeyRecord, WindowCount};
+use crate::access::records::{DayOfSpending, HourOfUse, KeyRecord, WindowCount};
 use crate::access::token::KeyId;
 use crate::auth::keys::State;
 use crate::auth::{AuthError, Caller, KeyRing};
@@ -109,8 +109,14 @@ impl KeyRing {
         Some(self.state().keys.get(id)?.life().meter.clone())
     }
 
-    /// Puts back the hours that an earlier run wrote down, for keys and for their owners.
-    pub(in crate::auth) fn restore_windows(&self, counts: &[WindowCount]) {
+    /// Puts back what an earlier run wrote down: the hours of keys and of their owners, and what keys
+    /// spent by day.
+    pub(in crate::auth) fn restore_meters(&self, counts: &[WindowCount], days: &[DayOfSpending]) {
+        for day in days {
+            if let Some(meter) = self.meter(&day.id) {
+                meter.lock().spending.restore(day);
+            }
+        }
         let overview = self.overview(self.parts.clock.now());
         for count in counts {
             let Some((meter, owner)) = meter_and_owner(&self.state(), count.id) else { continue };
@@ -136,7 +142,8 @@ impl KeyRing {
         }
         let windows = unwritten.iter().flat_map(|(one, _)| one.windows.iter().copied()).collect();
         let use_by_hour = unwritten.iter().flat_map(|(one, _)| one.use_by_hour.iter().copied()).collect();
-        self.parts.db.add_metering(windows, use_by_hour, self.parts.clock.now()).await?;
+        let days = unwritten.iter().flat_map(|(one, _)| one.days.iter().cloned()).collect();
+        self.parts.db.add_metering(windows, use_by_hour, days, self.parts.clock.now()).await?;
         for (written, meter) in &unwritten {
             meter.is_written(written);
         }

@@ -144,6 +144,15 @@ mod tests {
     }
 
     #[test]
+    fn strangers_have_more_patience_shown_and_loopback_all_of_it() {
+        let strangers = Anonymous::new();
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        assert!((0..600).all(|_| strangers.count(Some(address)).is_none()));
+        assert!((0..100).any(|_| strangers.count(Some(address)).is_some()));
+        assert!((0..2000).all(|_| strangers.count(Some("::1".parse().unwrap())).is_none()));
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let failures = Failures::new();
         for n in 0..(ADDRESSES as u32 + 5_000) {

@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::spending::Spending;
 use super::windows::{HourCount, Windows, hour_of};
 use crate::access::outcome::Outcome;
-use crate::access::records::{HourOfUse, WindowCount};
+use crate::access::records::{DayOfSpending, HourOfUse, WindowCount};
 use crate::access::token::KeyId;
 
 /// The counts of one key.
@@ -22,6 +23,7 @@ pub(in crate::auth) struct Meter {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) windows: Windows,
+    pub(super) spending: Spending,
     /// Outcomes that are not written down yet, the newest hour last.
     use_by_hour: Vec<UseOfHour>,
     successes: Option<Successes>,
@@ -48,6 +50,7 @@ pub(in crate::auth) struct Successes {
 pub(super) struct Unwritten {
     pub(super) windows: Vec<WindowCount>,
     pub(super) use_by_hour: Vec<HourOfUse>,
+    pub(super) days: Vec<DayOfSpending>,
 }
 
 impl Meter {
@@ -97,6 +100,7 @@ impl Meter {
         Unwritten {
             windows: windows.map(|count| WindowCount { id, hour: count.hour, taken: count.taken }).collect(),
             use_by_hour: use_by_hour.collect(),
+            days: state.spending.unwritten(id),
         }
     }
 
@@ -105,6 +109,9 @@ impl Meter {
         let mut state = self.lock();
         for window in &written.windows {
             state.windows.is_written(HourCount { hour: window.hour, taken: window.taken });
+        }
+        for day in &written.days {
+            state.spending.is_written(day);
         }
         for row in &written.use_by_hour {
             let count = &mut state.use_of(row.hour).counts[row.outcome as usize];
@@ -127,6 +134,6 @@ impl State {
 
 impl Unwritten {
     pub(super) fn is_empty(&self) -> bool {
-        self.windows.is_empty() && self.use_by_hour.is_empty()
+        self.windows.is_empty() && self.use_by_hour.is_empty() && self.days.is_empty()
     }
 }

@@ -15,11 +15,13 @@ mod charge;
 pub(in crate::auth) mod floods;
 pub(in crate::auth) mod meter;
 pub(in crate::auth) mod overview;
+mod spending;
 mod windows;
 
 use crate::access::records::KeyRecord;
 
 pub use charge::{Charge, Left, Limited, OfCeiling};
+pub use spending::{Allowance, Expense, Overspent};
 
 /// What one key, or one owner, may do in an aligned minute and an aligned hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,7 +25,7 @@ use crate::http::error::{
     ApiError, IDEMPOTENCY_IN_FLIGHT, IDEMPOTENCY_MISMATCH, INVALID_NUMBER, NO_SCOPE, ProblemBody,
 };
 use crate::http::request::{Permitted, Request};
-use crate::queue::{Content, Idempotency, NewFax, Submitted};
+use crate::queue::{Content, Idempotency, NewFax, QueueError, Submitted};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_LEN: usize = 255;
@@ -108,14 +108,19 @@ async fn carry_out(request: Permitted, upload: Upload, order: Order) -> Result<R
         tag: order.tag,
         schedule_at: order.schedule_at,
         deadline_at: order.deadline_at,
+        allowance: request.app.keys().allowance(&request.caller),
         idempotency: order.idempotency,
     };
-    let submitted = queue
-        .submit(new, |job| {
-            let body = serde_json::to_string(&FaxView::from(job)).unwrap_or_default();
-            (StatusCode::ACCEPTED.as_u16(), body)
-        })
-        .await?;
+    let submitted = queue.submit(new, |job| {
+        let body = serde_json::to_string(&FaxView::from(job)).unwrap_or_default();
+        (StatusCode::ACCEPTED.as_u16(), body)
+    });
+    let submitted = submitted.await.map_err(|error| match error {
+        QueueError::Overspent(over) => {
+            ApiError::quota(over.to_string(), over.limit(), request.app.keys().day_ends_s())
+        }
+        error => error.into(),
+    })?;
     match submitted {
         Submitted::New { status, body } | Submitted::Repeated { status, body } => {
             Ok(json_text(StatusCode::from_u16(status).unwrap_or(StatusCode::ACCEPTED), body))
