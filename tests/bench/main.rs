@@ -120,6 +120,15 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
+/// A server with a key whose quotas no load reaches.
+fn start_with_key(data: &Path) -> (Server, String) {
+    let server = Server::start(data, &[]);
+    let key = server.new_key();
+    drop(server);
+    rows::lift_limits(&data.join("pagewire.db"));
+    (Server::start(data, &[]), key)
+}
+
 fn start_and_memory() {
     let data = folder();
     drop(Server::start(data.path(), &[]));
@@ -141,9 +150,8 @@ fn start_and_memory() {
 /// `GET /fax/{id}` with a database key beside the same handler without authentication.
 fn authentication() {
     let (keyed_data, open_data) = (folder(), folder());
-    let keyed = Server::start(keyed_data.path(), &[]);
+    let (keyed, key) = start_with_key(keyed_data.path());
     let open = Server::start(open_data.path(), &[("REQUIRE_API_KEY", "false")]);
-    let key = keyed.new_key();
     let send = |server: &Server, key: Option<&str>| {
         let answer = server.client().post_fax(key, &ready_tiff()).expect("a fax is accepted");
         format!("/fax/{}", field(&answer, "id"))
@@ -193,8 +201,7 @@ fn accepting() {
         ("POST /fax, 1-page PDF, 8 parallel", one_page_pdf(), "", ""),
     ] {
         let data = folder();
-        let server = Server::start(data.path(), &[]);
-        let key = server.new_key();
+        let (server, key) = start_with_key(data.path());
         let load = measure(server.address, 8, SPAN * 2, |client| client.post_fax(Some(&key), &document));
         row(what, faxbot, bar, load.to_string());
     }

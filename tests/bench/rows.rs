@@ -1,4 +1,4 @@
-//! A history of faxes, written straight into the database of a stopped server.
+//! A history of faxes, and limits of keys, written straight into the database of a stopped server.
 
 use std::path::Path;
 
@@ -35,4 +35,11 @@ pub fn fill(database: &Path, rows: u32) {
         }
     }
     transaction.commit().expect("the history is written");
+}
+
+/// Gives every key quotas that no load reaches; they are counted all the same.
+pub fn lift_limits(database: &Path) {
+    let connection = Connection::open(database).expect("the database opens");
+    let limits = r#"{"per_minute":4000000000,"per_hour":4000000000}"#;
+    connection.execute("UPDATE api_keys SET limits = ?1", [limits]).expect("the limits are lifted");
 }
