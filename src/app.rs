@@ -14,6 +14,7 @@ use crate::convert::Converter;
 use crate::db::Db;
 use crate::inbound::Inbox;
 use crate::limits;
+use crate::net::tls::Certificates;
 use crate::queue::Queue;
 use crate::sealing::Sealing;
 
@@ -43,6 +44,8 @@ pub struct Parts {
     pub queue: Queue,
     /// Faxes received.
     pub inbox: Inbox,
+    /// The HTTPS certificate; none when HTTPS is switched off.
+    pub certificates: Option<Arc<Certificates>>,
     /// Counters as text.
     pub metrics: PrometheusHandle,
     /// Becomes true when the server is going down.
@@ -109,6 +112,11 @@ impl App {
     /// Faxes received.
     pub fn inbox(&self) -> &Inbox {
         &self.inner.inbox
+    }
+
+    /// The HTTPS certificate; none when HTTPS is switched off.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.inner.certificates.as_ref()
     }
 
     /// Counters as text.

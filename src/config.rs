@@ -6,15 +6,19 @@
 //!
 //! Faxbot's variable names are accepted where they mean the same.
 
+mod error;
+
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub use error::ConfigError;
 use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
 use crate::fax::number::CountryCode;
 use crate::limits;
+use crate::net::names::is_host_name;
 use crate::secret::Secret;
 
 /// Where the configuration file is looked for.
@@ -25,6 +29,16 @@ pub const DEFAULT_FILE: &str = "/etc/pagewire/pagewire.toml";
 pub struct Config {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
+    /// Address of the HTTPS listener; none switches it off.
+    pub https_listen: Option<SocketAddr>,
+    /// Whether the HTTP listener may stand on the network; for API keys only.
+    pub allow_plain_http: bool,
+    /// PEM file of the administrator's own certificate.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Further names and addresses under which the appliance is reached.
+    pub host_names: Vec<String>,
     /// Connections at once.
     pub max_connections: u32,
     /// Address of the Prometheus listener; off by default.
@@ -106,6 +120,46 @@ pub static SETTINGS: &[Setting] = &[
         set: |config, text| store(&mut config.listen, text.parse().ok()?),
     },
     Setting {
+        key: "server.https_listen",
+        env: &["PAGEWIRE_HTTPS_LISTEN"],
+        default: "[::]:8443",
+        allowed: "an address and port, like [::]:8443, or nothing to switch it off",
+        get: |config| shown(config.https_listen.as_ref()),
+        set: |config, text| store(&mut config.https_listen, optional(text, |text| text.parse().ok())?),
+    },
+    Setting {
+        key: "server.tls_cert",
+        env: &["PAGEWIRE_TLS_CERT"],
+        default: "",
+        allowed: "a PEM file, or nothing to use the local authority",
+        get: |config| shown(config.tls_cert.as_ref().map(|file| file.display()).as_ref()),
+        set: |config, text| store(&mut config.tls_cert, optional(text, |text| Some(text.into()))?),
+    },
+    Setting {
+        key: "server.tls_key",
+        env: &["PAGEWIRE_TLS_KEY"],
+        default: "",
+        allowed: "a PEM file, or nothing to use the local authority",
+        get: |config| shown(config.tls_key.as_ref().map(|file| file.display()).as_ref()),
+        set: |config, text| store(&mut config.tls_key, optional(text, |text| Some(text.into()))?),
+    },
+    Setting {
+        key: "server.host_names",
+        env: &["PAGEWIRE_HOST_NAMES"],
+        default: "",
+        allowed: "host names or addresses with commas between, like fax.example.org, 203.0.113.5",
+        get: |config| config.host_names.join(", "),
+        set: |config, text| store(&mut config.host_names, host_names(text)?),
+    },
+    Setting {
+        key: "server.allow_plain_http",
+        env: &["PAGEWIRE_ALLOW_PLAIN_HTTP"],
+        default: "false",
+        allowed: "true or false",
+        get: |config| config.allow_plain_http.to_string(),
+        set: |config, text| store(&mut config.allow_plain_http, truth(text)?),
+    },
+    Setting {
         key: "server.max_connections",
         env: &["PAGEWIRE_MAX_CONNECTIONS"],
         default: "4096",
@@ -118,11 +172,8 @@ pub static SETTINGS: &[Setting] = &[
         env: &["PAGEWIRE_METRICS_LISTEN"],
         default: "",
         allowed: "an address and port, or nothing to switch it off",
-        get: |config| config.metrics_listen.map(|address| address.to_string()).unwrap_or_default(),
-        set: |config, text| {
-            config.metrics_listen = if text.is_empty() { None } else { Some(text.parse().ok()?) };
-            Some(())
-        },
+        get: |config| shown(config.metrics_listen.as_ref()),
+        set: |config, text| store(&mut config.metrics_listen, optional(text, |text| text.parse().ok())?),
     },
     Setting {
         key: "storage.data_dir",
@@ -265,54 +316,6 @@ const API_KEY: &str = "API_KEY";
 /// Shortest bootstrap key that is taken.
 const API_KEY_LEN: usize = 20;
 
-/// Why the start stops.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("the configuration file {} cannot be read", .0.display())]
-    Unreadable(PathBuf, #[source] std::io::Error),
-    /// The file is not TOML.
-    #[error("{}, line {line}: {message}", file.display())]
-    Syntax {
-        /// The file.
-        file: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What the parser says.
-        message: String,
-    },
-    /// No such setting.
-    #[error("{}, line {line}: there is no setting '{key}'; allowed here: {allowed}", file.display())]
-    Unknown {
-        /// The file.
-        file: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What stands there.
-        key: String,
-        /// What could.
-        allowed: String,
-    },
-    /// A value that cannot be used.
-    #[error("{source_name}: {key} cannot be '{value}'; allowed: {allowed}")]
-    Value {
-        /// File and line, or the variable's name.
-        source_name: String,
-        /// The setting.
-        key: &'static str,
-        /// What stands there.
-        value: String,
-        /// What could.
-        allowed: &'static str,
-    },
-    /// The bootstrap key is too short.
-    #[error("API_KEY must have at least {API_KEY_LEN} characters; make one with: openssl rand -hex 24")]
-    ShortApiKey,
-    /// Open access on a network.
-    #[error("REQUIRE_API_KEY=false is only possible on a loopback address, not on {0}")]
-    OpenToTheNetwork(SocketAddr),
-}
-
 impl Config {
     /// Reads `file` and the environment.
     ///
@@ -331,8 +334,23 @@ impl Config {
 
     /// The checks that concern several settings; run it last, after the command line had its say.
     pub fn validated(self) -> Result<Self, ConfigError> {
-        if !self.require_api_key && !self.listen.ip().is_loopback() {
-            return Err(ConfigError::OpenToTheNetwork(self.listen));
+        let on_network = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        if !self.require_api_key {
+            let open = |address, setting, or_nothing| {
+                Err(ConfigError::OpenToTheNetwork { address, setting, or_nothing })
+            };
+            if on_network(&self.listen) {
+                return open(self.listen, "server.listen", "");
+            }
+            if let Some(address) = self.https_listen.filter(on_network) {
+                return open(address, "server.https_listen", ", or nothing to switch HTTPS off");
+            }
+        }
+        if on_network(&self.listen) && !self.allow_plain_http {
+            return Err(ConfigError::PlainHttpOnTheNetwork(self.listen));
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(ConfigError::HalfACertificate);
         }
         Ok(self)
     }
@@ -345,6 +363,11 @@ impl Config {
     fn defaults() -> Self {
         let mut config = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            https_listen: None,
+            allow_plain_http: false,
+            tls_cert: None,
+            tls_key: None,
+            host_names: Vec::new(),
             max_connections: limits::CONNECTIONS,
             metrics_listen: None,
             data_dir: PathBuf::new(),
@@ -458,6 +481,27 @@ fn store<T>(place: &mut T, value: T) -> Option<()> {
     Some(())
 }
 
+/// A value that may be absent, as one would write it.
+fn shown(value: Option<&impl fmt::Display>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+/// Nothing, or what `read` makes of the text.
+fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { read(text).map(Some) }
+}
+
+/// Host names and addresses with commas between, in lower case.
+fn host_names(text: &str) -> Option<Vec<String>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let is_known = name.parse::<IpAddr>().is_ok() || is_host_name(name);
+            is_known.then(|| name.to_ascii_lowercase())
+        })
+        .collect()
+}
+
 fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Some(true),
@@ -471,98 +515,4 @@ fn number(text: &str, least: u32, most: u32) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pagewire.toml");
-        std::fs::write(&path, file).unwrap();
-        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
-        Config::load(Some(&path), env)
-            .and_then(Config::validated)
-            .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
-    }
-
-    #[test]
-    fn environment_beats_file_beats_default() {
-        let config = load("[security]\nmax_file_size_mb = 7\nrequire_api_key = false\n", &[]).unwrap();
-        assert_eq!((config.max_file_size_mb, config.require_api_key), (7, false));
-        let config = load(
-            "[security]\nmax_file_size_mb = 7\n",
-            &[("MAX_FILE_SIZE_MB", "9"), ("REQUIRE_API_KEY", "1")],
-        )
-        .unwrap();
-        assert_eq!((config.max_file_size_mb, config.require_api_key), (9, true));
-        assert_eq!(load("", &[]).unwrap().max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_line() {
-        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
-        let cases: &[Case<'_>] = &[
-            (
-                "[server]\nlisten = \"here\"",
-                &[],
-                "FILE, line 2: server.listen cannot be 'here'; allowed: an address and port, like 127.0.0.1:8080",
-            ),
-            (
-                "[server]\n\nport = 80",
-                &[],
-                "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.max_connections, server.metrics_listen",
-            ),
-            (
-                "[sever]\nlisten = \"127.0.0.1:1\"",
-                &[],
-                "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, audit, log",
-            ),
-            (
-                "listen = 3",
-                &[],
-                "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, audit, log",
-            ),
-            (
-                "[security]\nmax_file_size_mb = 1000",
-                &[],
-                "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100",
-            ),
-            (
-                "",
-                &[("MAX_FILE_SIZE_MB", "ten")],
-                "environment variable MAX_FILE_SIZE_MB: security.max_file_size_mb cannot be 'ten'; allowed: a number from 1 to 100",
-            ),
-            (
-                "",
-                &[("API_KEY", "short")],
-                "API_KEY must have at least 20 characters; make one with: openssl rand -hex 24",
-            ),
-            (
-                "[server]\nlisten = \"0.0.0.0:80\"\n[security]\nrequire_api_key = false",
-                &[],
-                "REQUIRE_API_KEY=false is only possible on a loopback address, not on 0.0.0.0:80",
-            ),
-        ];
-        for (file, env, expected) in cases {
-            assert_eq!(load(file, env).unwrap_err(), *expected);
-        }
-        let syntax = load("[server\n", &[]).unwrap_err();
-        assert!(syntax.starts_with("FILE, line 1:"), "{syntax}");
-    }
-
-    #[test]
-    fn every_default_is_allowed() {
-        let mut config = Config::defaults();
-        for setting in SETTINGS {
-            assert!((setting.set)(&mut config, setting.default).is_some(), "{}", setting.key);
-            assert_eq!((setting.get)(&config), setting.default, "{}", setting.key);
-        }
-        assert_eq!(config.max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
-        assert_eq!(config.max_connections, limits::CONNECTIONS);
-    }
-
-    #[test]
-    fn the_bootstrap_key_does_not_print() {
-        let config = load("", &[("API_KEY", "a-very-long-bootstrap-key")]).unwrap();
-        assert!(!format!("{config:?}").contains("a-very-long"));
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ pub mod fax;
 
 // Floor 2: storage.
 pub mod db;
+pub mod net;
 pub mod seal;
 pub mod spool;
 

@@ -5,9 +5,11 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,7 +22,7 @@ use crate::app::{App, Parts};
 use crate::audit::Audit;
 use crate::auth::{AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::convert::{self, Converter};
 use crate::db::{self, Db, DbError};
 use crate::fs;
@@ -29,6 +31,8 @@ use crate::http::server::Server;
 use crate::id::DocumentId;
 use crate::inbound::Inbox;
 use crate::limits;
+use crate::net::names::Names;
+use crate::net::tls::{Certificates, Source, TlsError};
 use crate::queue::{Queue, QueueError};
 use crate::sealing::{Sealing, SealingError};
 use crate::spool::{Spool, SpoolError};
@@ -42,6 +46,10 @@ const FONT_DIRS: [&str; 2] = ["/usr/share/fonts", "/usr/local/share/fonts"];
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Name of the admin socket in the data folder.
 const SOCKET: &str = "admin.sock";
+/// The local certificate authority in the folder of keys.
+const AUTHORITY: &str = "authority";
+/// Connections the system keeps for us until they are accepted; what tokio takes too.
+const BACKLOG: i32 = 1024;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,18 @@ pub enum StartError {
     /// The listener cannot be had.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
+    /// The HTTPS listener cannot be had.
+    #[error(
+        "cannot listen on {0} for HTTPS; server.https_listen (or --https-listen) takes another address, or nothing \
+         to switch it off"
+    )]
+    ListenHttps(SocketAddr, #[source] std::io::Error),
+    /// The socket that was handed over is on the network.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no certificate for HTTPS.
+    #[error("HTTPS has no certificate")]
+    Tls(#[from] TlsError),
     /// The admin socket cannot be had.
     #[error("cannot open the admin socket {}", .0.display())]
     Socket(PathBuf, #[source] std::io::Error),
@@ -79,8 +99,10 @@ pub enum StartError {
 pub struct Running {
     /// The shared handles.
     pub app: App,
-    /// Address it listens on.
+    /// Address of the HTTP listener.
     pub address: SocketAddr,
+    /// Address of the HTTPS listener.
+    pub https: Option<SocketAddr>,
     server: Server,
     stopping: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
@@ -125,8 +147,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     .await?;
 
     let (stopping, stopping_seen) = watch::channel(false);
-    let (listen, max_connections, metrics_listen) =
-        (config.listen, config.max_connections, config.metrics_listen);
+    let certificates = open_certificates(&config, &clock, &sealing)?;
+    let listeners = Listeners::open(&config).await?;
+    let (max_connections, metrics_listen) = (config.max_connections, config.metrics_listen);
     let socket = socket_in(&config.data_dir);
     let app = App::new(Parts {
         config,
@@ -138,16 +161,16 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         converter,
         queue,
         inbox,
+        certificates: certificates.clone(),
         metrics,
         stopping: stopping_seen,
     });
 
     let interface = http::interface(&app);
     let mut server = Server::new(interface, max_connections as usize);
-    let listener = main_listener(listen).await.map_err(|error| StartError::Listen(listen, error))?;
-    let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+    let (address, https) = (listeners.address, listeners.https_address());
     let local = local_listener(&socket).map_err(|error| StartError::Socket(socket.clone(), error))?;
-    server.listen(listener);
+    server.listen(listeners.http);
     server.listen_local(local);
 
     let mut chores = vec![
@@ -156,6 +179,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         tokio::spawn(audit.clone().tell_heads()),
         tokio::spawn(audit.keep_pruned()),
     ];
+    if let (Some(certificates), Some((listener, _))) = (certificates, listeners.https) {
+        server.listen_tls(listener, &certificates)?;
+        chores.push(tokio::spawn(certificates.keep()));
+    }
     if let Some(address) = metrics_listen {
         let listener =
             TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
@@ -171,7 +198,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     if sealing.seal().is_ok() {
         app.queue().start();
     }
-    Ok(Running { app, address, server, stopping, chores, socket, _lock: lock })
+    Ok(Running { app, address, https, server, stopping, chores, socket, _lock: lock })
 }
 
 /// What turns documents into pages, as this configuration has it.
@@ -187,6 +214,13 @@ pub(crate) fn converter(config: &Config) -> Converter {
 }
 
 impl Running {
+    /// Reads anew what can be without a restart: the files of the HTTPS certificate.
+    pub fn reload(&self) {
+        if let Some(certificates) = self.app.certificates() {
+            certificates.reload();
+        }
+    }
+
     /// Stops taking connections and calls, lets what is under way finish, writes down what was
     /// counted.
     pub async fn stop(self) {
@@ -235,13 +269,109 @@ impl Store {
     }
 }
 
-/// The socket systemd handed over, else one of our own.
-async fn main_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
-    if let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? {
-        listener.set_nonblocking(true)?;
-        return TcpListener::from_std(listener);
+/// The certificate, if HTTPS is switched on.
+fn open_certificates(
+    config: &Config,
+    clock: &Clock,
+    sealing: &Sealing,
+) -> Result<Option<Arc<Certificates>>, StartError> {
+    if config.https_listen.is_none() {
+        return Ok(None);
     }
-    TcpListener::bind(address).await
+    let source = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Source::Files { certificate: certificate.clone(), key: key.clone() }
+        }
+        _ => {
+            let Ok(seal) = sealing.seal() else {
+                log::error!("HTTPS is off: the certificate authority's key is sealed");
+                return Ok(None);
+            };
+            let configured = config.host_names.clone();
+            Source::Local {
+                file: config.data_dir.join("keys").join(AUTHORITY),
+                seal,
+                configured: configured.clone(),
+                names: Box::new(move || Names::of_machine(&configured)),
+            }
+        }
+    };
+    Ok(Some(Certificates::open(source, clock.clone())?))
+}
+
+/// The sockets systemd handed over (HTTP first, then HTTPS), else our own.
+struct Listeners {
+    http: TcpListener,
+    address: SocketAddr,
+    https: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let mut given = listenfd::ListenFd::from_env();
+        let wanted = config.listen;
+        let failed = |error| StartError::Listen(wanted, error);
+        let http = match handed_over(&mut given, 0).map_err(failed)? {
+            Some(listener) => listener,
+            None => TcpListener::bind(wanted).await.map_err(failed)?,
+        };
+        let address = http.local_addr().map_err(failed)?;
+        // The socket may be another than the one the settings were checked for.
+        Config { listen: address, ..config.clone() }.validated()?;
+        let https = match config.https_listen {
+            Some(wanted) => {
+                let failed = |error| StartError::ListenHttps(wanted, error);
+                let listener = match handed_over(&mut given, 1).map_err(failed)? {
+                    Some(listener) => listener,
+                    None => bind(wanted).map_err(failed)?,
+                };
+                let address = listener.local_addr().map_err(failed)?;
+                Some((listener, address))
+            }
+            None => None,
+        };
+        Ok(Self { http, address, https })
+    }
+
+    fn https_address(&self) -> Option<SocketAddr> {
+        self.https.as_ref().map(|(_, address)| *address)
+    }
+}
+
+fn handed_over(given: &mut listenfd::ListenFd, index: usize) -> std::io::Result<Option<TcpListener>> {
+    if index >= given.len() {
+        return Ok(None);
+    }
+    let Some(listener) = given.take_tcp_listener(index)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener).map(Some)
+}
+
+/// A listener that serves IPv4 too when it is on all IPv6 addresses, whatever the system's default
+/// for that; on all IPv4 addresses where there is no IPv6.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use rustix::io::Errno;
+    match bind_exactly(address) {
+        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            TcpListener::from_std(bind_exactly(all)?.into())
+        }
+        bound => TcpListener::from_std(bound?.into()),
+    }
+}
+
+fn bind_exactly(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
 }
 
 fn local_listener(socket: &Path) -> std::io::Result<UnixListener> {

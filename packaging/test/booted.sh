@@ -32,6 +32,17 @@ delivers() {
 
 has_succeeded() { ask "$url/fax/$(cat /root/fax)?wait=5" | grep '"status": *"SUCCESS"'; }
 
+# On port $1, by the name the machine has.
+serves_https_on() {
+  curl --silent --fail "$url/ca.pem" >/root/ca.pem &&
+    curl --silent --show-error --fail --cacert /root/ca.pem --resolve "$(uname -n):$1:127.0.0.1" \
+      "https://$(uname -n):$1/console/" >/dev/null
+}
+
+reloads() {
+  before=$(property MainPID) && systemctl reload pagewire.service && is_ready && [ "$(property MainPID)" = "$before" ]
+}
+
 # has_restarted_since COUNT
 has_restarted_since() { [ "$(property NRestarts)" -gt "$1" ] && is_ready; }
 
@@ -63,10 +74,10 @@ takes_its_sealing_key_from_the_credential() {
     systemctl start pagewire.service && is_ready && [ ! -e "$data/keys/kek" ]
 }
 
-serves_port_80_by_socket_activation() {
+serves_ports_80_and_443_by_socket_activation() {
   cp /usr/share/doc/pagewire/examples/pagewire.socket /etc/systemd/system/ && systemctl daemon-reload &&
     systemctl stop pagewire.service && systemctl enable --now pagewire.socket && systemctl start pagewire.service &&
-    until_true 10 curl --silent --fail http://127.0.0.1:80/health
+    until_true 10 curl --silent --fail http://127.0.0.1:80/health && url=http://127.0.0.1 && serves_https_on 443
 }
 
 is_stopped_by_removal() {
@@ -77,12 +88,14 @@ check 'is ready once it has booted' explained is_ready
 check 'reports to the journal' explained reports_to_the_journal
 check 'makes a key for root over the admin socket' explained makes_a_key_for_root
 check 'delivers a fax under all restrictions' explained delivers
+check 'serves HTTPS under its own name' explained serves_https_on 8443
+check 'reloads without a restart' explained reloads
 check 'keeps its sealing key in the data folder' keeps_its_sealing_key_in_the_data_folder
 check 'comes back after a crash and knows the fax' explained comes_back_after_a_crash
 check 'is replaced by reinstalling and knows the fax' explained is_replaced_by_reinstalling
 check 'obeys the watchdog' explained obeys_the_watchdog
 check 'stops in order' explained stops_in_order
 check 'takes its sealing key from the credential' explained takes_its_sealing_key_from_the_credential
-check 'serves port 80 by socket activation' explained serves_port_80_by_socket_activation
+check 'serves ports 80 and 443 by socket activation' explained serves_ports_80_and_443_by_socket_activation
 check 'is stopped by removal' explained is_stopped_by_removal
 echo end

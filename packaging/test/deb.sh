@@ -12,6 +12,7 @@ unit=$root/packaging/systemd/pagewire.service
 key=bootstrap-key-of-the-package-test
 port=18473
 url=http://127.0.0.1:$port
+https_port=18474
 highest_exposure=1.6
 
 # ---- Without installing -----------------------------------------------------------------------
@@ -97,7 +98,7 @@ ask() {
 # As the unit would, as the system user and with an environment of its own.
 start_server() {
   chroot --userspec=pagewire:pagewire "$chroot" /usr/bin/env -i API_KEY="$key" \
-    /usr/bin/pagewire serve --listen "127.0.0.1:$port" --route loopback >"$chroot/server.log" 2>&1 &
+    /usr/bin/pagewire serve --listen "127.0.0.1:$port" --https-listen "127.0.0.1:$https_port" --route loopback >"$chroot/server.log" 2>&1 &
   server=$!
 }
 
@@ -110,6 +111,12 @@ stops_in_order() {
     cat "$chroot/server.log"
     return 1
   fi
+}
+
+is_trusted_with_its_authority() {
+  curl --silent --show-error --fail "$url/ca.pem" >"$chroot/tmp/ca.pem" &&
+    ask --cacert "$chroot/tmp/ca.pem" "https://localhost:$https_port/fax" &&
+    ! ask "https://localhost:$https_port/fax"
 }
 
 one_fax_is_delivered() {
@@ -169,6 +176,7 @@ check 'installs' install_package
 check 'has an account and a private folder' account_and_folder_are_there
 start_server
 check 'serves as the system user' server_answers
+check 'serves HTTPS that curl trusts with its authority' is_trusted_with_its_authority
 check 'delivers a fax into the inbox' one_fax_is_delivered
 check 'keeps documents private and sealed' documents_are_private
 check 'stops in order' stops_in_order

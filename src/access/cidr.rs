@@ -37,6 +37,11 @@ impl Cidr {
         masked(address.to_canonical(), self.length) == Some(self.address)
     }
 
+    /// First address and length in bits.
+    pub fn parts(&self) -> (IpAddr, u8) {
+        (self.address, self.length)
+    }
+
     /// Whether `other` contains all of it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.length >= other.length && other.contains(self.address)

@@ -1,9 +1,10 @@
 //! `pagewire demo`: a throw-away appliance with everything set up to try.
 //!
 //! Its data lives in a temporary folder that is removed at the end. Live keys deliver into its own
-//! inbox (loopback), test keys go to the simulator; nothing ever reaches a telephone line.
+//! inbox (loopback), test keys go to the simulator; nothing ever reaches a telephone line. It is for
+//! this machine alone; `--lan` adds HTTPS on all addresses.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::send::{self, Form};
+use super::serve::Hangup;
 use crate::access::kind::Kind;
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
@@ -21,11 +23,14 @@ use crate::auth::{Actor, KeyRing, NewKey};
 use crate::clock::Clock;
 use crate::config::{Config, RouteName};
 use crate::id::RequestId;
+use crate::net::names::Names;
 use crate::secret::Secret;
 use crate::serve::Running;
 
 /// Where the demo listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where it serves the network with `--lan`.
+const LAN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8443);
 /// The owner of the demo's keys.
 const OWNER: &str = "demo";
 /// What the demo's everyday keys may do.
@@ -41,8 +46,8 @@ pub(super) struct Arguments {
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Listen on all addresses, for a look from another machine
-    #[arg(long, conflicts_with = "listen")]
+    /// Serve other machines too, over HTTPS on port 8443
+    #[arg(long)]
     lan: bool,
     /// Print one line of JSON once it serves
     #[arg(long)]
@@ -52,25 +57,22 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = TemporaryFolder::new();
     let mut config = Config::load(None, |_| None)?;
-    config.listen = match arguments.listen {
-        Some(address) => address,
-        None if arguments.lan => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), LISTEN.port()),
-        None => LISTEN,
-    };
+    config.listen = arguments.listen.unwrap_or(LISTEN);
+    config.https_listen = arguments.lan.then_some(LAN_LISTEN);
     config.route = RouteName::Loopback;
     config.data_dir = folder.0.clone();
     config.log_level = LevelFilter::Warn;
     let config = config.validated()?;
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
-        let signals = super::serve::StopSignals::new()?;
+        let signals = super::serve::Signals::new()?;
         let running = crate::serve::start(config, Clock::System)
             .await
             .with_context(|| "the demo did not start; is its port taken? Try --listen 127.0.0.1:0")?;
         let keys = make_keys(running.app.keys()).await?;
         send_sample(&running, &keys.live).await?;
         announce(&arguments, &running, &keys, &folder.0);
-        super::serve::until_told_to_stop(running, signals).await;
+        super::serve::until_told_to_stop(running, signals, Hangup::Stops).await;
         Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
@@ -134,7 +136,8 @@ fn announce(arguments: &Arguments, running: &Running, keys: &Tokens, data_dir: &
     println!(
         "Pagewire is running. One sample fax is already in its inbox.\n\n\
          Console      {url}/console/\n\
-         Docs         {url}/docs\n\n\
+         Docs         {url}/docs\n\
+         {}\n\
          Send a fax (it arrives in this appliance's own inbox):\n\n\
          \x20 export API_KEY={}\n\
          \x20 echo 'Hello, fax.' > hello.txt\n\
@@ -144,10 +147,26 @@ fn announce(arguments: &Arguments, running: &Running, keys: &Tokens, data_dir: &
          Simulator key (scripted endings, see {url}/docs#simulator):\n  {}\n\
          Administrator's key (valid for a day):\n  {}\n\n\
          Ctrl-C stops it and removes its data.",
+        on_the_network(running),
         keys.live.reveal(),
         keys.test.reveal(),
         keys.admin.reveal()
     );
+}
+
+/// Lines about HTTPS, with `--lan`.
+fn on_the_network(running: &Running) -> String {
+    let (Some(address), Some(certificates)) = (running.https, running.app.certificates()) else {
+        return String::new();
+    };
+    let own = Names::of_machine(&[]).addresses;
+    let host = own.iter().find(|own| !own.is_loopback()).copied().unwrap_or(address.ip());
+    let url = SocketAddr::new(host, address.port());
+    format!(
+        "Network      https://{url}/console/ (how to trust it: https://{url}/ca)\n\
+         Fingerprint  {}\n",
+        certificates.fingerprint()
+    )
 }
 
 /// The address a client on this machine uses for a listener.

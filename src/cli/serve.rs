@@ -1,7 +1,8 @@
 //! `pagewire serve`: the appliance, until SIGTERM or Ctrl-C.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,9 +18,12 @@ use crate::serve::Running;
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Settings,
-    /// Address and port to listen on
+    /// Address and port of plain HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Address and port of HTTPS; "" switches it off
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    https_listen: Option<OrNothing>,
     /// Where faxes of live keys go
     #[arg(long)]
     route: Option<RouteName>,
@@ -30,44 +34,84 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
+    if let Some(OrNothing(https_listen)) = arguments.https_listen {
+        config.https_listen = https_listen;
+    }
     if let Some(route) = arguments.route {
         config.route = route;
     }
     let config = config.validated()?;
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
-        let signals = StopSignals::new()?;
+        let signals = Signals::new()?;
         let running = crate::serve::start(config, Clock::System).await?;
         log::info!("Pagewire {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address);
-        until_told_to_stop(running, signals).await;
+        if let (Some(address), Some(certificates)) = (running.https, running.app.certificates()) {
+            let whose = if certificates.are_own() { "its certificate" } else { "its certificate authority" };
+            log::info!("and on https://{address}; {whose}: SHA-256 {}", certificates.fingerprint());
+        }
+        until_told_to_stop(running, signals, Hangup::Reloads).await;
         Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The signals that end the program. Made before anybody is told that it runs, so that one sent at
-/// once is not missed.
-pub(super) struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
+/// An address, or an empty text for none.
+#[derive(Clone)]
+struct OrNothing(Option<SocketAddr>);
+
+impl FromStr for OrNothing {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    }
 }
 
-impl StopSignals {
+/// The signals the program obeys. Made before anybody is told that it runs, so that one sent at
+/// once is not missed.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
     pub(super) fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("no signal handler");
         Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("no signal handler")?,
-            interrupt: signal(SignalKind::interrupt()).context("no signal handler")?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 }
 
+/// What SIGHUP means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// Read the certificate anew, as services do.
+    Reloads,
+    /// The terminal is gone, so stop.
+    Stops,
+}
+
 /// Serves until a signal comes, keeping systemd informed, then stops in order.
-pub(super) async fn until_told_to_stop(running: Running, mut signals: StopSignals) {
+pub(super) async fn until_told_to_stop(running: Running, mut signals: Signals, hangup: Hangup) {
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog());
-    tokio::select! {
-        _ = signals.terminate.recv() => {}
-        _ = signals.interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => match hangup {
+                Hangup::Reloads => {
+                    log::info!("told to reload");
+                    running.reload();
+                }
+                Hangup::Stops => break,
+            },
+        }
     }
     log::info!("stopping");
     notify(&[NotifyState::Stopping]);

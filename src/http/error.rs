@@ -53,6 +53,8 @@ problems! {
         "This address needs an API key in the X-API-Key header or as a Bearer token.";
     NO_SCOPE = "insufficient-scope", 403, "Forbidden", "insufficient_permissions", "api_key.forbidden",
         "The key is valid but lacks the right named in the detail. Make a key with that scope.";
+    NEEDS_HTTPS = "https-only", 403, "Forbidden", "https_only", "request.https_only",
+        "People sign in over HTTPS only, so that no password can be read on the way; plain HTTP is for API keys. Use the address in the detail; /ca explains how a device comes to trust it.";
     NOT_FOUND = "not-found", 404, "Not Found", "not_found", "request.not_found",
         "There is nothing at this address, or it belongs to somebody else.";
     FAX_NOT_FOUND = "fax-not-found", 404, "Not Found", "fax_not_found", "fax.not_found",

@@ -11,11 +11,14 @@ mod cors;
 mod credential;
 pub mod error;
 mod failures;
+mod first_byte;
 pub mod openapi;
 mod pages;
+mod plain;
 mod rate_fields;
 pub mod request;
 pub mod server;
+mod trust;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use warp::Filter;
@@ -28,7 +31,7 @@ use error::{ApiError, NOT_FOUND};
 
 /// The whole interface as one filter that always answers.
 pub fn interface(app: &App) -> BoxedFilter<(Response,)> {
-    let routes = api::routes(app).or(pages::routes()).unify().boxed();
+    let routes = api::routes(app).or(pages::routes()).unify().or(trust::routes(app)).unify().boxed();
     // warp's own rejections know neither our bodies nor the Allow header; whatever no route took
     // ends here.
     let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));

@@ -63,6 +63,22 @@ fn text(file: &str) -> &'static str {
     FILES.get_file(file).and_then(|file| file.contents_utf8()).unwrap_or_default()
 }
 
+/// The page for who opened the console over plain HTTP: `address` is the console's over HTTPS.
+pub(super) fn way_to_https(status: StatusCode, address: &str) -> Response {
+    let mut response = filled("https.html", &[("address", address)]);
+    *response.status_mut() = status;
+    response
+}
+
+/// An embedded page with its `<!-- name -->` marks filled; the values must be free of markup.
+pub(super) fn filled(file: &str, values: &[(&str, &str)]) -> Response {
+    let mut html = text(file).to_owned();
+    for (name, value) in values {
+        html = html.replace(&format!("<!-- {name} -->"), value);
+    }
+    page(&html)
+}
+
 fn page(html: &str) -> Response {
     with_headers(html.to_owned().into(), "text/html; charset=utf-8")
 }
@@ -88,7 +104,8 @@ fn redirect(to: &str) -> Response {
     response
 }
 
-fn with_headers(body: Vec<u8>, media_type: &'static str) -> Response {
+/// An answer that no other page may frame or misread.
+pub(super) fn with_headers(body: Vec<u8>, media_type: &'static str) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));

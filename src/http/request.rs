@@ -30,8 +30,10 @@ use crate::secret::Secret;
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Peer {
-    /// A TCP client.
+    /// A TCP client in the clear.
     Tcp(SocketAddr),
+    /// A TCP client over TLS.
+    Tls(SocketAddr),
     /// A process on this machine, over the admin socket: the system vouches for its user.
     Local {
         /// Unix user id.
@@ -43,14 +45,14 @@ impl Peer {
     /// The address, of a TCP client.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Tcp(address) | Self::Tls(address) => Some(address.ip().to_canonical()),
             Self::Local { .. } => None,
         }
     }
 
     /// Whether nobody can read along: passwords and cookies are taken from such peers only.
     pub fn is_confidential(self) -> bool {
-        self.ip().is_none_or(|address| address.is_loopback())
+        matches!(self, Self::Tls(_)) || self.ip().is_none_or(|address| address.is_loopback())
     }
 }
 

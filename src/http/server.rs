@@ -2,17 +2,19 @@
 //!
 //! Owns: connections. warp has no time limits, no connection limit and no say over its sockets, so
 //! its filters run as a service under our own loop: a limit on all connections and on those of one
-//! address, a time limit for headers, the [`Peer`] of each request, request ids, panics turned into
-//! a 500 of that one request, error bodies, and an orderly drain. The loop is generic over the
-//! stream, so that TLS is one more handshake in front of it.
+//! address, time limits for the TLS handshake, the first byte and the headers, the [`Peer`] of each
+//! request, request ids, panics turned into a 500 of that one request, error bodies, and an orderly
+//! drain. The loop is generic over the stream: TLS is one more handshake in front of it, and a
+//! connection counts from before that.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -22,19 +24,27 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 use warp::filters::BoxedFilter;
-use warp::http::header::{ACCEPT, CONNECTION, HeaderName};
+use warp::http::header::{ACCEPT, CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY};
+use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, StatusCode, Version};
 use warp::reply::Response;
 
 use super::error::{ApiError, INTERNAL};
+use super::first_byte::FirstByte;
+use super::plain;
 use super::request::{Arrival, Peer};
 use crate::id::RequestId;
+use crate::net::tls::{Certificates, TlsError};
 
-/// A client has this long to send its request line and headers.
+/// A client has this long for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client has this long to send its first byte, and then its request line and headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Room for headers: four times what browsers send.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -45,6 +55,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// One address (loopback apart) may hold this share of all connections.
 const ADDRESS_SHARE: usize = 4;
 
+/// Browsers remember for a year that this name is reached over HTTPS only.
+static HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Serves one filter on any number of listeners until told to stop.
@@ -60,6 +72,15 @@ struct Shared {
     permits: Arc<Semaphore>,
     per_address: PerAddress,
     graceful: Mutex<Option<GracefulShutdown>>,
+    https: OnceLock<Https>,
+}
+
+/// What requests need to know of the HTTPS listener.
+struct Https {
+    port: u16,
+    /// Whether browsers may be told to insist on HTTPS: a certificate of the local authority is
+    /// refused by devices that do not trust it yet, and with HSTS they could not even read how to.
+    insists: bool,
 }
 
 impl Server {
@@ -82,6 +103,7 @@ impl Server {
             permits: Arc::new(Semaphore::new(max_connections)),
             per_address: PerAddress::new(max_connections / ADDRESS_SHARE),
             graceful: Mutex::new(Some(GracefulShutdown::new())),
+            https: OnceLock::new(),
         };
         Self { shared: Arc::new(shared), stop: watch::channel(false).0, loops: Vec::new() }
     }
@@ -95,12 +117,38 @@ impl Server {
                     Ok((stream, address)) => {
                         // Answers are small and final; waiting to fill a segment only delays them.
                         let _ = stream.set_nodelay(true);
-                        shared.clone().admit(stream, Peer::Tcp(address));
+                        shared.clone().admit(Peer::Tcp(address), ready(Some(stream)));
                     }
                     Err(error) => pause_after(&error).await,
                 }
             }
         }));
+    }
+
+    /// Starts accepting TLS clients, with the certificate that is current at each handshake.
+    pub fn listen_tls(
+        &mut self,
+        listener: TcpListener,
+        certificates: &Arc<Certificates>,
+    ) -> Result<(), TlsError> {
+        let acceptor = TlsAcceptor::from(certificates.server_config()?);
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        // The first HTTPS listener is the one people are sent to.
+        let _ = self.shared.https.set(Https { port, insists: certificates.are_own() });
+        let (shared, mut stop) = (self.shared.clone(), self.stop.subscribe());
+        self.loops.push(tokio::spawn(async move {
+            while let Some(accepted) = unless_stopped(listener.accept(), &mut stop).await {
+                match accepted {
+                    Ok((stream, address)) => {
+                        let _ = stream.set_nodelay(true);
+                        let secured = secure(acceptor.clone(), stream, stop.clone());
+                        shared.clone().admit(Peer::Tls(address), secured);
+                    }
+                    Err(error) => pause_after(&error).await,
+                }
+            }
+        }));
+        Ok(())
     }
 
     /// Starts accepting processes of this machine: root and our own user.
@@ -112,7 +160,7 @@ impl Server {
                 match accepted {
                     Ok((stream, _)) => match stream.peer_cred().map(|peer| peer.uid()) {
                         Ok(uid) if uid == 0 || uid == own_uid => {
-                            shared.clone().admit(stream, Peer::Local { uid });
+                            shared.clone().admit(Peer::Local { uid }, ready(Some(stream)));
                         }
                         _ => log::warn!("a process of another user was turned away from the admin socket"),
                     },
@@ -150,9 +198,27 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
+/// The TLS stream, unless the client takes too long, fails, or the server goes.
+async fn secure(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    mut stop: watch::Receiver<bool>,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    match unless_stopped(handshake, &mut stop).await? {
+        Ok(Ok(stream)) => Some(stream),
+        // Clients that do not trust us say so by hanging up; that is not our failure.
+        Ok(Err(error)) => {
+            log::debug!("a TLS handshake failed: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 impl Shared {
-    /// Serves the connection on a task of its own, or closes it when there are too many.
-    fn admit<S>(self: Arc<Self>, stream: S, peer: Peer)
+    /// Opens and serves the connection on a task of its own, or closes it when there are too many.
+    fn admit<S>(self: Arc<Self>, peer: Peer, open: impl Future<Output = Option<S>> + Send + 'static)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -164,7 +230,12 @@ impl Shared {
         let graceful = self.graceful.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(watcher) = graceful.as_ref().map(GracefulShutdown::watcher) else { return };
         drop(graceful);
-        tokio::spawn(self.serve(stream, peer, watcher, (permit, place)));
+        tokio::spawn(async move {
+            let held = (permit, place);
+            if let Some(stream) = open.await {
+                self.serve(FirstByte::within(HEADER_TIMEOUT, stream), peer, watcher, held).await;
+            }
+        });
     }
 
     async fn serve<S>(
@@ -210,15 +281,13 @@ impl Shared {
         if method == Method::HEAD {
             parts.method = Method::GET;
         }
-        parts.extensions.insert(arrival);
-
-        let request = hyper::Request::from_parts(parts, http_body_util::Empty::<bytes::Bytes>::new());
-        let mut service = warp::service(self.filter.clone());
-        let answered = AssertUnwindSafe(async move { service.call(request).await }).catch_unwind().await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(panic) => panicked(&*panic, request_id).into_response(),
+        let https_port = self.https.get().map(|https| https.port);
+        let mut response = match plain::refusal(peer, &parts, https_port) {
+            Some(refusal) => refusal,
+            None => {
+                parts.extensions.insert(arrival);
+                self.handle(parts, request_id).await
+            }
         };
         if let Some(error) = response.extensions_mut().remove::<ApiError>() {
             let headers = std::mem::take(response.headers_mut());
@@ -229,12 +298,26 @@ impl Shared {
         if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
             headers.insert(X_REQUEST_ID.clone(), id);
         }
+        if matches!(peer, Peer::Tls(_)) && self.https.get().is_some_and(|https| https.insists) {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HSTS.clone());
+        }
         let unread = body_finished.is_some_and(|finished| !finished.load(Ordering::Acquire));
         if unread && version < Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         log_request(&method, &path, response.status(), started, request_id);
         response
+    }
+
+    async fn handle(&self, parts: Parts, request_id: RequestId) -> Response {
+        let request = hyper::Request::from_parts(parts, http_body_util::Empty::<bytes::Bytes>::new());
+        let mut service = warp::service(self.filter.clone());
+        let answered = AssertUnwindSafe(async move { service.call(request).await }).catch_unwind().await;
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => panicked(&*panic, request_id).into_response(),
+        }
     }
 }
 

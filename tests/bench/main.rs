@@ -60,7 +60,7 @@ impl Server {
     fn start(data: &Path, env: &[(&str, &str)]) -> Self {
         let address = free_address();
         let process = Command::new(PROGRAM)
-            .args(["serve", "--route", "loopback", "--listen", &address.to_string()])
+            .args(["serve", "--route", "loopback", "--listen", &address.to_string(), "--https-listen", ""])
             .arg("--data-dir")
             .arg(data)
             .env_clear()

@@ -25,3 +25,4 @@ mod sealing;
 mod simulator;
 mod support;
 mod tidy;
+mod tls;

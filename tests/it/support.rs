@@ -72,11 +72,22 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// Without HTTPS, whose port is one for all; see [`Serve::start_with_https`].
     pub async fn start(data_dir: &Path, route: &str, env: &[(&str, &str)]) -> Self {
-        let address = free_address();
+        let env = [&[("PAGEWIRE_ROUTE", route), ("PAGEWIRE_HTTPS_LISTEN", "")], env].concat();
+        Self::start_at(free_address(), data_dir, &env).await
+    }
+
+    /// With HTTPS at `PAGEWIRE_HTTPS_LISTEN`, and the loopback route.
+    pub async fn start_with_https(data_dir: &Path, env: &[(&str, &str)]) -> Self {
+        let env = [&[("PAGEWIRE_ROUTE", "loopback")], env].concat();
+        Self::start_at(free_address(), data_dir, &env).await
+    }
+
+    pub async fn start_at(address: SocketAddr, data_dir: &Path, env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(PROGRAM);
         command
-            .args(["serve", "--route", route, "--listen", &address.to_string()])
+            .args(["serve", "--listen", &address.to_string()])
             .arg("--data-dir")
             .arg(data_dir)
             .env_clear()
@@ -86,6 +97,11 @@ impl Serve {
         let this = Self { process: Process(command.spawn().unwrap()), http: Http::new(address) };
         this.http.wait_until_up().await;
         this
+    }
+
+    /// Tells it to reload.
+    pub fn hang_up(&self) {
+        self.process.signal(rustix::process::Signal::HUP);
     }
 
     /// Ends it at once, as a power cut would.
@@ -104,8 +120,12 @@ struct Process(Child);
 
 impl Process {
     fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 
@@ -117,7 +137,7 @@ impl Drop for Process {
 }
 
 /// A loopback address nobody listens on at this moment.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap()
 }
 

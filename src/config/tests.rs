@@ -1,0 +1,126 @@
+//! Settings as one writes them, and what is said about mistakes.
+
+use super::*;
+
+fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pagewire.toml");
+    std::fs::write(&path, file).unwrap();
+    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+    Config::load(Some(&path), env)
+        .and_then(Config::validated)
+        .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
+}
+
+#[test]
+fn environment_beats_file_beats_default() {
+    let file = "[server]\nhttps_listen = \"\"\n[security]\nmax_file_size_mb = 7\nrequire_api_key = false\n";
+    let config = load(file, &[]).unwrap();
+    assert_eq!((config.max_file_size_mb, config.require_api_key), (7, false));
+    let config =
+        load("[security]\nmax_file_size_mb = 7\n", &[("MAX_FILE_SIZE_MB", "9"), ("REQUIRE_API_KEY", "1")])
+            .unwrap();
+    assert_eq!((config.max_file_size_mb, config.require_api_key), (9, true));
+    assert_eq!(load("", &[]).unwrap().max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
+}
+
+#[test]
+fn mistakes_are_named_with_their_line() {
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
+        (
+            "[server]\nlisten = \"here\"",
+            &[],
+            "FILE, line 2: server.listen cannot be 'here'; allowed: an address and port, like 127.0.0.1:8080",
+        ),
+        (
+            "[server]\n\nport = 80",
+            &[],
+            "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.https_listen, server.tls_cert, server.tls_key, server.host_names, server.allow_plain_http, server.max_connections, server.metrics_listen",
+        ),
+        (
+            "[sever]\nlisten = \"127.0.0.1:1\"",
+            &[],
+            "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, audit, log",
+        ),
+        (
+            "listen = 3",
+            &[],
+            "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, audit, log",
+        ),
+        (
+            "[security]\nmax_file_size_mb = 1000",
+            &[],
+            "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100",
+        ),
+        (
+            "",
+            &[("MAX_FILE_SIZE_MB", "ten")],
+            "environment variable MAX_FILE_SIZE_MB: security.max_file_size_mb cannot be 'ten'; allowed: a number from 1 to 100",
+        ),
+        (
+            "",
+            &[("API_KEY", "short")],
+            "API_KEY must have at least 20 characters; make one with: openssl rand -hex 24",
+        ),
+        (
+            "[server]\nlisten = \"0.0.0.0:80\"\n[security]\nrequire_api_key = false",
+            &[],
+            "REQUIRE_API_KEY=false is only possible on loopback addresses, not on 0.0.0.0:80; give server.listen a loopback address",
+        ),
+        (
+            "",
+            &[("REQUIRE_API_KEY", "false")],
+            "REQUIRE_API_KEY=false is only possible on loopback addresses, not on [::]:8443; give server.https_listen a loopback address, or nothing to switch HTTPS off",
+        ),
+        (
+            "[server]\nlisten = \"0.0.0.0:80\"",
+            &[],
+            "server.listen 0.0.0.0:80 would serve plain HTTP to the network; use server.https_listen for that, or set server.allow_plain_http (it serves API keys only)",
+        ),
+        (
+            "[server]\ntls_cert = \"/a.pem\"",
+            &[],
+            "server.tls_cert and server.tls_key belong together; only one of them is set",
+        ),
+        (
+            "[server]\nhost_names = \"fax, *.example.org\"",
+            &[],
+            "FILE, line 2: server.host_names cannot be 'fax, *.example.org'; allowed: host names or addresses with commas between, like fax.example.org, 203.0.113.5",
+        ),
+    ];
+    for (file, env, expected) in cases {
+        assert_eq!(load(file, env).unwrap_err(), *expected);
+    }
+    let syntax = load("[server\n", &[]).unwrap_err();
+    assert!(syntax.starts_with("FILE, line 1:"), "{syntax}");
+}
+
+#[test]
+fn the_network_gets_https_and_plain_http_only_where_it_was_allowed() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.https_listen, Some("[::]:8443".parse().unwrap()));
+    let lan = &[("PAGEWIRE_LISTEN", "0.0.0.0:80"), ("PAGEWIRE_ALLOW_PLAIN_HTTP", "true")];
+    assert!(load("", lan).unwrap().allow_plain_http);
+    let off = load("", &[("PAGEWIRE_HTTPS_LISTEN", "")]).unwrap();
+    assert_eq!(off.https_listen, None);
+    let named = load("", &[("PAGEWIRE_HOST_NAMES", "Fax.Example.org , 203.0.113.5,")]).unwrap();
+    assert_eq!(named.host_names, ["fax.example.org", "203.0.113.5"]);
+}
+
+#[test]
+fn every_default_is_allowed() {
+    let mut config = Config::defaults();
+    for setting in SETTINGS {
+        assert!((setting.set)(&mut config, setting.default).is_some(), "{}", setting.key);
+        assert_eq!((setting.get)(&config), setting.default, "{}", setting.key);
+    }
+    assert_eq!(config.max_file_size_mb, limits::DEFAULT_UPLOAD_MB);
+    assert_eq!(config.max_connections, limits::CONNECTIONS);
+}
+
+#[test]
+fn the_bootstrap_key_does_not_print() {
+    let config = load("", &[("API_KEY", "a-very-long-bootstrap-key")]).unwrap();
+    assert!(!format!("{config:?}").contains("a-very-long"));
+}
