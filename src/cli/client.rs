@@ -1,4 +1,4 @@
-//! The client side of the API, for the commands: over the admin socket, or over HTTP with a key.
+//! The client side of the API, for the commands: over the admin socket, or over HTTP or HTTPS with a key.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +15,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::net::client::trusting;
+use crate::net::tls::TlsError;
 use crate::secret::Secret;
 use crate::serve::socket_in;
 
@@ -29,8 +33,12 @@ pub(super) enum ClientError {
     NotRunning(PathBuf, #[source] std::io::Error),
     #[error("no answer from {0}")]
     Unreachable(SocketAddr, #[source] std::io::Error),
-    #[error("'{0}' is not an address like http://192.168.1.20:8080 (an IP address or localhost)")]
+    #[error("'{0}' is not an address like https://192.168.1.20:8443 (an IP address or localhost)")]
     BadUrl(String),
+    #[error("no safe connection to {0}")]
+    Untrusted(SocketAddr, #[source] std::io::Error),
+    #[error("HTTPS cannot be used")]
+    Tls(#[from] TlsError),
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
     #[error("the server took too long to answer")]
@@ -46,7 +54,12 @@ pub(super) enum Client {
     /// On this machine; the system vouches for us.
     Local(PathBuf),
     /// Elsewhere; a key vouches for us.
-    Remote(SocketAddr, Secret<String>),
+    Remote {
+        address: SocketAddr,
+        key: Secret<String>,
+        /// Over HTTPS: how the server is checked, and under which name.
+        secured: Option<Box<(TlsConnector, ServerName<'static>)>>,
+    },
 }
 
 impl Client {
@@ -55,22 +68,39 @@ impl Client {
         Self::Local(socket_in(data_dir))
     }
 
-    /// The server at `http://ADDRESS[:PORT]`.
-    pub(super) fn remote(url: &str, key: Secret<String>) -> Result<Self, ClientError> {
+    /// The server at `http://ADDRESS[:PORT]` or `https://ADDRESS[:PORT]`, the latter vouched for by
+    /// an authority in the file `authorities`.
+    pub(super) fn remote(url: &str, key: Secret<String>, authorities: &Path) -> Result<Self, ClientError> {
         let bad = || ClientError::BadUrl(url.to_owned());
-        let host = url.strip_prefix("http://").ok_or_else(bad)?.trim_end_matches('/');
+        let (host, is_secure) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(host), _) => (host, true),
+            (_, Some(host)) => (host, false),
+            _ => return Err(bad()),
+        };
+        let host = host.trim_end_matches('/');
+        let mut name = None;
         let address = match host.parse::<SocketAddr>() {
             Ok(address) => address,
             Err(_) => {
-                let (name, port) = host.split_once(':').unwrap_or((host, "80"));
-                let ip = match name {
-                    "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                    name => name.parse().map_err(|_| bad())?,
+                let (host, port) =
+                    host.split_once(':').unwrap_or((host, if is_secure { "443" } else { "80" }));
+                let ip = match host {
+                    "localhost" => {
+                        name = ServerName::try_from("localhost").ok();
+                        IpAddr::V4(Ipv4Addr::LOCALHOST)
+                    }
+                    host => host.parse().map_err(|_| bad())?,
                 };
                 SocketAddr::new(ip, port.parse().map_err(|_| bad())?)
             }
         };
-        Ok(Self::Remote(address, key))
+        let secured = if is_secure {
+            let name = name.unwrap_or_else(|| ServerName::from(address.ip()));
+            Some(Box::new((TlsConnector::from(trusting(authorities)?), name)))
+        } else {
+            None
+        };
+        Ok(Self::Remote { address, key, secured })
     }
 
     /// Sends JSON (or nothing) and reads JSON; any status from 400 is an error.
@@ -128,7 +158,7 @@ impl Client {
         if let Some(media_type) = media_type {
             request = request.header(CONTENT_TYPE, media_type);
         }
-        if let Self::Remote(_, key) = self {
+        if let Self::Remote { key, .. } = self {
             request = request.header("x-api-key", key.reveal());
         }
         let request = request.body(Full::new(body)).map_err(|_| ClientError::BadUrl(path.to_owned()))?;
@@ -139,10 +169,16 @@ impl Client {
                     .map_err(|error| ClientError::NotRunning(socket.clone(), error))?;
                 exchange(stream, request).await
             }
-            Self::Remote(address, _) => {
+            Self::Remote { address, secured, .. } => {
                 let stream = TcpStream::connect(*address)
                     .await
                     .map_err(|error| ClientError::Unreachable(*address, error))?;
+                let Some(secured) = secured else { return exchange(stream, request).await };
+                let (connector, name) = secured.as_ref();
+                let stream = connector
+                    .connect(name.clone(), stream)
+                    .await
+                    .map_err(|error| ClientError::Untrusted(*address, error))?;
                 exchange(stream, request).await
             }
         }
@@ -179,12 +215,12 @@ mod tests {
             ("http://localhost:8080/", Some("127.0.0.1:8080")),
             ("http://192.0.2.7", Some("192.0.2.7:80")),
             ("http://[::1]:8080", Some("[::1]:8080")),
-            ("https://127.0.0.1", None),
+            ("ftp://127.0.0.1", None),
             ("http://fax.example:80", None),
         ];
         for (url, expected) in cases {
-            let address = match Client::remote(url, Secret::new(String::new())) {
-                Ok(Client::Remote(address, _)) => Some(address.to_string()),
+            let address = match Client::remote(url, Secret::new(String::new()), Path::new("/nowhere")) {
+                Ok(Client::Remote { address, .. }) => Some(address.to_string()),
                 _ => None,
             };
             assert_eq!(address.as_deref(), expected, "{url}");

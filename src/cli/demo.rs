@@ -109,7 +109,7 @@ async fn make_keys(ring: &KeyRing) -> anyhow::Result<Tokens> {
 /// Sends the sample as any client would.
 async fn send_sample(running: &Running, key: &Secret<String>) -> anyhow::Result<()> {
     let address = reachable(running.address);
-    let client = Client::remote(&format!("http://{address}"), key.clone())?;
+    let client = Client::remote(&format!("http://{address}"), key.clone(), Path::new(""))?;
     let form = Form::new(&[("to", "+15551234567")], &[SAMPLE.as_bytes().to_vec()]);
     let fax = form.post(&client).await?;
     let id = fax["id"].as_str().context("the sample fax has no id")?.to_owned();

@@ -14,6 +14,8 @@ use super::client::{Client, ClientError};
 use crate::id::RequestId;
 use crate::secret::Secret;
 
+/// Authorities this machine trusts; Debian's package ca-certificates keeps them.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Seconds of one long poll.
 const POLL_S: u32 = 30;
 
@@ -30,9 +32,12 @@ pub(super) struct Arguments {
     /// Wait until the fax is delivered or has failed
     #[arg(long)]
     wait: bool,
-    /// Server elsewhere, like http://192.168.1.20:8080; needs PAGEWIRE_API_KEY
+    /// Server elsewhere, like https://192.168.1.20:8443; needs PAGEWIRE_API_KEY
     #[arg(long)]
     url: Option<String>,
+    /// Authorities the server's certificate may come from, such as its own /ca.pem
+    #[arg(long, value_name = "FILE", default_value = SYSTEM_AUTHORITIES)]
+    cacert: PathBuf,
     /// standard, fine or superfine
     #[arg(long)]
     resolution: Option<String>,
@@ -46,7 +51,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(url) => {
             let key = std::env::var("PAGEWIRE_API_KEY")
                 .context("put the API key into the environment variable PAGEWIRE_API_KEY")?;
-            Client::remote(url, Secret::new(key))?
+            Client::remote(url, Secret::new(key), &arguments.cacert)?
         }
         None => Client::local(&arguments.settings.load()?.data_dir),
     };

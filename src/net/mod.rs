@@ -5,5 +5,6 @@
 //! networks, and to give the authority's private key to anybody.
 
 pub mod authority;
+pub mod client;
 pub mod names;
 pub mod tls;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Demo, pdf};
+use crate::support::{BOOTSTRAP, Demo, Serve, free_address, pdf};
 
 const SCRIPT: &str = r#"
 import sys, time
@@ -66,5 +66,22 @@ async fn works_unchanged() {
     let said = run(Command::new(python.join("bin/python"))
         .args(["-c", SCRIPT, &format!("http://{}", demo.http.address), &demo.api_key])
         .arg(folder.path()));
+    assert_eq!(said, "all promises kept\n");
+
+    // Over HTTPS too, told of the local authority as every program that uses requests is.
+    let https = free_address();
+    let listen = https.to_string();
+    let serve =
+        Serve::start_with_https(&folder.path().join("data"), &[("PAGEWIRE_HTTPS_LISTEN", &listen)]).await;
+    let key = serde_json::json!({"name": "Python", "scopes": ["fax:send", "fax:read"]});
+    let key =
+        serve.http.json(hyper::Method::POST, "/admin/api-keys", BOOTSTRAP, key).await.expect(200).json();
+    let authority = folder.path().join("ca.pem");
+    let pem = serve.http.call(hyper::Method::GET, "/ca.pem", &[], "").await.expect(200);
+    std::fs::write(&authority, &pem.body).unwrap();
+    let said = run(Command::new(python.join("bin/python"))
+        .args(["-c", SCRIPT, &format!("https://{https}"), key["token"].as_str().unwrap()])
+        .arg(folder.path())
+        .env("REQUESTS_CA_BUNDLE", &authority));
     assert_eq!(said, "all promises kept\n");
 }

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hyper::Method;
+use pagewire::clock::Clock;
+use pagewire::http::server::Server;
+use pagewire::net::tls::{Certificates, Source};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use warp::{Filter, Reply};
 
 use crate::support::{BOOTSTRAP, Http, Serve, free_address};
 
@@ -167,6 +171,53 @@ with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as plain:
     .await;
     let lines = out(&answer);
     assert!(lines.starts_with("200\n200\nHostname mismatch"), "{lines} {}", err(&answer));
+}
+
+#[tokio::test]
+async fn send_works_over_https_and_insists_on_trust() {
+    let secure = Secure::on_loopback().await;
+    let letter = secure.folder.path().join("letter.txt");
+    std::fs::write(&letter, "Hello.\n").unwrap();
+    let send = |authority: Option<PathBuf>| {
+        let (letter, url) = (letter.clone(), secure.url("localhost", ""));
+        run(move || {
+            let mut command = Command::new(crate::support::PROGRAM);
+            command.arg("send").arg(letter).args(["--to", "+15551234567", "--wait", "--url", &url]);
+            if let Some(authority) = authority {
+                command.arg("--cacert").arg(authority);
+            }
+            command.env_clear().env("PAGEWIRE_API_KEY", BOOTSTRAP).output().unwrap()
+        })
+    };
+    let sent = send(Some(secure.authority.clone())).await;
+    assert_eq!(sent.status.code(), Some(0), "{}", err(&sent));
+    assert!(out(&sent).contains("delivered"), "{}", out(&sent));
+    let refused = send(None).await;
+    assert_eq!(refused.status.code(), Some(4), "{}", out(&refused));
+}
+
+#[tokio::test]
+async fn handshakes_count_against_the_limit() {
+    let files = tempfile::tempdir().unwrap();
+    write_own(files.path());
+    let source =
+        Source::Files { certificate: files.path().join("cert.pem"), key: files.path().join("key.pem") };
+    let certificates = Certificates::open(source, Clock::System).unwrap();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = Server::new(warp::any().map(|| "never".into_response()).boxed(), 4);
+    server.listen_tls(listener, &certificates).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut nothing = [0; 1];
+    // Ten seconds before any handshake is given up.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), refused.read(&mut nothing)).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+    // Handshakes do not keep the server from stopping.
+    server.drain(std::time::Duration::ZERO).await;
 }
 
 #[tokio::test]
