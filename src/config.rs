@@ -16,6 +16,7 @@ pub use error::ConfigError;
 use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
+use crate::access::kind::RevealPolicy;
 use crate::fax::number::CountryCode;
 use crate::limits;
 use crate::net::names::is_host_name;
@@ -53,6 +54,8 @@ pub struct Config {
     pub allow_bootstrap_key: bool,
     /// Whether a key may stand in the address of a `GET`.
     pub allow_query_api_key: bool,
+    /// Which keys may be shown again.
+    pub reveal_policy: RevealPolicy,
     /// Ceiling per key over all paths; 0 is off.
     pub max_requests_per_minute: u32,
     /// Largest upload, MB.
@@ -206,6 +209,14 @@ pub static SETTINGS: &[Setting] = &[
         allowed: "true or false",
         get: |config| config.allow_query_api_key.to_string(),
         set: |config, text| store(&mut config.allow_query_api_key, truth(text)?),
+    },
+    Setting {
+        key: "security.reveal_policy",
+        env: &["KEY_REVEAL_POLICY"],
+        default: "per_key",
+        allowed: "never, account or per_key",
+        get: |config| config.reveal_policy.to_string(),
+        set: |config, text| store(&mut config.reveal_policy, text.parse().ok()?),
     },
     Setting {
         key: "security.max_requests_per_minute",
@@ -375,6 +386,7 @@ impl Config {
             api_key: None,
             allow_bootstrap_key: false,
             allow_query_api_key: false,
+            reveal_policy: RevealPolicy::default(),
             max_requests_per_minute: 0,
             max_file_size_mb: limits::DEFAULT_UPLOAD_MB,
             max_pages: limits::MAX_PAGES,

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
 use crate::audit::Audit;
-use crate::auth::{AuthError, Bootstrap, KeyRing};
+use crate::auth::{self, AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::convert::{self, Converter};
@@ -39,6 +39,8 @@ use crate::spool::{Spool, SpoolError};
 
 /// How often use counts of keys are written down.
 const USAGE_FLUSH: Duration = Duration::from_secs(30);
+/// How often keys that end soon are looked for; the warnings count in days.
+const EXPIRY_WATCH: Duration = Duration::from_secs(3600);
 /// Where Debian and people put fonts; for scripts the embedded font lacks.
 const FONT_DIRS: [&str; 2] = ["/usr/share/fonts", "/usr/local/share/fonts"];
 /// What document workers are started from: the running program, even after an upgrade replaced its
@@ -132,8 +134,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         .api_key
         .clone()
         .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
-    let pepper = sealing.seal().ok().map(|seal| seal.pepper());
-    let keys = KeyRing::load(db.clone(), pepper, clock.clone(), bootstrap).await?;
+    let settings = auth::Settings { bootstrap, reveal_policy: config.reveal_policy };
+    let keys = KeyRing::load(db.clone(), sealing.seal(), clock.clone(), settings).await?;
     let converter = converter(&config);
     let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
     let queue = Queue::open(crate::queue::Parts {
@@ -175,6 +177,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     let mut chores = vec![
         tokio::spawn(flush_usage(app.clone())),
+        tokio::spawn(warn_of_expiry(app.clone())),
         tokio::spawn(sweep(db, spool, started)),
         tokio::spawn(audit.clone().tell_heads()),
         tokio::spawn(audit.keep_pruned()),
@@ -423,6 +426,16 @@ async fn flush_usage(app: App) {
         if let Err(error) = app.keys().flush_usage().await {
             log::warn!("use counts of keys were not stored: {error}");
         }
+    }
+}
+
+async fn warn_of_expiry(app: App) {
+    let mut work = app.clock().work();
+    loop {
+        if let Err(error) = app.keys().warn_of_expiry().await {
+            log::warn!("keys that end soon were not looked for: {error}");
+        }
+        work.sleep(EXPIRY_WATCH).await;
     }
 }
 

@@ -57,6 +57,36 @@ impl Kind {
     }
 }
 
+named! {
+    /// Which keys may be shown again after they were made.
+    "reveal policy" RevealPolicy {
+        /// None.
+        Never = "never",
+        /// The account key alone.
+        Account = "account",
+        /// The account key, and each key that was made recoverable.
+        PerKey = "per_key",
+    }
+}
+
+impl Default for RevealPolicy {
+    /// As each key was made.
+    fn default() -> Self {
+        Self::PerKey
+    }
+}
+
+impl RevealPolicy {
+    /// Whether keys of this kind may be made so that they can be shown again.
+    pub fn allows(self, kind: Kind) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Account => kind == Kind::Account,
+            Self::PerKey => true,
+        }
+    }
+}
+
 /// Whether a key is for real faxes or for trying out; visible in the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -93,6 +123,48 @@ pub struct Limits {
     pub new_destinations_per_day: Option<u32>,
 }
 
+impl Limits {
+    /// Names of the limits, in the order of [`Limits::values`].
+    pub const NAMES: [&'static str; 4] =
+        ["per_minute", "per_hour", "pages_per_day", "new_destinations_per_day"];
+
+    /// The limits in order.
+    pub fn values(&self) -> [Option<u32>; 4] {
+        [self.per_minute, self.per_hour, self.pages_per_day, self.new_destinations_per_day]
+    }
+
+    /// The limits with these values, in the order of [`Limits::NAMES`].
+    pub fn of_values(
+        [per_minute, per_hour, pages_per_day, new_destinations_per_day]: [Option<u32>; 4],
+    ) -> Self {
+        Self { per_minute, per_hour, pages_per_day, new_destinations_per_day }
+    }
+
+    /// These limits, and those of `others` where there is none.
+    pub fn or(&self, others: &Self) -> Self {
+        let others = others.values();
+        let mut values = self.values();
+        for (value, other) in values.iter_mut().zip(others) {
+            *value = value.or(other);
+        }
+        Self::of_values(values)
+    }
+
+    /// The first limit that is higher than that of `others`, with the highest value allowed; a
+    /// limit that is not there is higher than any.
+    pub fn beyond(&self, others: &Self) -> Option<(&'static str, u32)> {
+        self.values().into_iter().zip(others.values()).zip(Self::NAMES).find_map(|((own, other), name)| {
+            let most = other?;
+            own.is_none_or(|own| own > most).then_some((name, most))
+        })
+    }
+
+    /// Whether no limit is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +174,41 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.mode() == Mode::Test, *kind == Kind::Development, "{kind}");
             assert_eq!(kind.as_str().parse::<Kind>().unwrap(), *kind);
+        }
+    }
+
+    #[test]
+    fn limits_compare_one_by_one() {
+        let limits = |values: [Option<u32>; 4]| Limits::of_values(values);
+        let outer = limits([Some(10), Some(100), None, Some(5)]);
+        let cases = [
+            (limits([Some(10), Some(100), Some(9_999), Some(5)]), None),
+            (limits([Some(11), Some(100), None, Some(5)]), Some(("per_minute", 10))),
+            (limits([Some(1), None, None, Some(5)]), Some(("per_hour", 100))),
+            (limits([Some(1), Some(1), Some(1), Some(6)]), Some(("new_destinations_per_day", 5))),
+        ];
+        for (inner, expected) in cases {
+            assert_eq!(inner.beyond(&outer), expected, "{inner:?}");
+            assert_eq!(
+                inner.or(&outer).values(),
+                [0, 1, 2, 3].map(|n| inner.values()[n].or(outer.values()[n]))
+            );
+        }
+        assert_eq!(outer.beyond(&Limits::default()), None);
+    }
+
+    #[test]
+    fn the_policy_bounds_what_may_be_shown_again() {
+        let cases = [
+            (RevealPolicy::Never, false, false),
+            (RevealPolicy::Account, true, false),
+            (RevealPolicy::PerKey, true, true),
+        ];
+        for (policy, account, others) in cases {
+            for kind in Kind::ALL {
+                let expected = if *kind == Kind::Account { account } else { others };
+                assert_eq!(policy.allows(*kind), expected, "{policy} {kind}");
+            }
         }
     }
 

@@ -42,10 +42,12 @@ macro_rules! named {
         }
     };
 }
+pub(crate) use named;
 
 pub mod audit;
 pub mod cidr;
 pub mod kind;
+pub mod origin;
 pub mod outcome;
 pub mod records;
 pub mod resources;
@@ -66,7 +68,7 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    fn new(what: &'static str, given: &str, allowed: &'static [&'static str]) -> Self {
+    pub(crate) fn new(what: &'static str, given: &str, allowed: &'static [&'static str]) -> Self {
         Self { what, given: given.chars().take(SHOWN_CHARS).collect(), allowed }
     }
 }

@@ -5,13 +5,14 @@
 
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::cidr::Cidr;
 use super::kind::{Kind, Limits};
+use super::origin::Origin;
 use super::outcome::Outcome;
 use super::resources::Resources;
-use super::roles::Role;
+use super::roles::{Grant, Role};
 use super::scopes::ScopeSet;
 use super::token::KeyId;
 use crate::id::AccountId;
@@ -64,10 +65,14 @@ pub struct KeyRecord {
     pub resources: Resources,
     /// Networks it works from; everywhere when empty.
     pub ip_allow: Vec<Cidr>,
-    /// Web origins it may be used from.
-    pub allowed_origins: Vec<String>,
+    /// Web origins of the browser applications it stands in; none when empty.
+    pub allowed_origins: Vec<Origin>,
     /// Limits of its own.
     pub limits: Limits,
+    /// Whether its token is kept, sealed, and can be shown again.
+    pub recoverable: bool,
+    /// Whether its owner removed it from their own list; it still exists.
+    pub hidden: bool,
     /// What was decided about it.
     pub status: Status,
     /// Moves with every change that touches who is let in.
@@ -105,6 +110,20 @@ impl KeyRecord {
             Status::Active => Standing::Active,
         }
     }
+
+    /// The limits in force: its own, else those of its kind.
+    pub fn limits_in_force(&self) -> Limits {
+        self.limits.or(&self.kind.limits())
+    }
+}
+
+/// When owners are warned that a key ends, in whole days before, farthest first.
+pub const EXPIRY_WARNING_DAYS: [u8; 3] = [30, 7, 1];
+
+/// The warning that is due when so much of a key's life is left, in days before its end.
+pub fn expiry_warning(left: SignedDuration) -> Option<u8> {
+    let is_within = |days: &u8| left <= SignedDuration::from_hours(24 * i64::from(*days));
+    EXPIRY_WARNING_DAYS.into_iter().rev().find(is_within)
 }
 
 /// One secret of a key, hashed.
@@ -148,6 +167,19 @@ pub struct UsageDelta {
     pub current_used_at: Option<Timestamp>,
     /// When the secret before it was last used.
     pub previous_used_at: Option<Timestamp>,
+    /// From where it was let in since then; of an IPv6 address its /64 network.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A key was let in from where it never was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewAddress {
+    /// The key.
+    pub id: KeyId,
+    /// The address; of an IPv6 address its /64 network.
+    pub address: IpAddr,
+    /// How many others were known.
+    pub known: u32,
 }
 
 /// What a key took of one hour's quota.
@@ -231,6 +263,8 @@ pub struct AccountRecord {
     pub role: Role,
     /// Whether it may act.
     pub status: AccountStatus,
+    /// What it may do beyond its role.
+    pub grants: Vec<Grant>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -241,5 +275,26 @@ impl AccountRecord {
         self.kind == AccountKind::User
             && self.role == Role::GlobalAdmin
             && self.status == AccountStatus::Active
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_warning_counts() {
+        let cases = [
+            (31 * 24, None),
+            (30 * 24, Some(30)),
+            (8 * 24, Some(30)),
+            (7 * 24, Some(7)),
+            (25, Some(7)),
+            (24, Some(1)),
+            (-1, Some(1)),
+        ];
+        for (hours, expected) in cases {
+            assert_eq!(expiry_warning(SignedDuration::from_hours(hours)), expected, "{hours} h");
+        }
     }
 }

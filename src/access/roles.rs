@@ -2,7 +2,7 @@
 //!
 //! Owns: which scopes a role allows. What sets global administrators apart from administrators
 //! (admin-kind keys, other administrators, TLS, the account key) are no scopes but questions of
-//! rank, and stand where those things are done.
+//! rank, and stand where those things are done. A grant gives one account one of them in addition.
 
 use super::scopes::{Scope, ScopeSet};
 
@@ -17,6 +17,14 @@ named! {
         Admin = "admin",
         /// Manages everything.
         GlobalAdmin = "global_admin",
+    }
+}
+
+named! {
+    /// A right given to one account beyond its role.
+    "grant" Grant {
+        /// See the token of the account key.
+        AccountKeyShow = "account_key:show",
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::access::audit::{Context, Via};
 use crate::access::kind::{Kind, Mode};
+use crate::access::origin::Origin;
 use crate::access::records::{AccountRecord, KeyRecord};
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
@@ -111,6 +112,14 @@ impl Caller {
         self.role.is_administrator() && self.scopes == ScopeSet::ALL
     }
 
+    /// Whether it is a person's session in which the password was given a moment ago. A key is
+    /// none, however much it may do, and neither is who came without one.
+    pub fn is_fresh_session(&self) -> bool {
+        match self.identity {
+            Identity::Key(_) | Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous => false,
+        }
+    }
+
     /// Whether it may send to this number, in E.164.
     pub fn may_dial(&self, number: &str) -> bool {
         self.record().is_none_or(|record| record.resources.may_dial(number))
@@ -132,7 +141,7 @@ impl Caller {
     }
 
     /// Web origins its key may be used from; of a restricted key that lists some.
-    pub fn allowed_origins(&self) -> &[String] {
+    pub fn allowed_origins(&self) -> &[Origin] {
         let record = self.record().filter(|record| record.kind == Kind::Restricted);
         record.map_or(&[], |record| record.allowed_origins.as_slice())
     }
@@ -194,6 +203,11 @@ impl Actor {
             Self::Cli { .. } => true,
             Self::Caller(caller) => caller.administrates(),
         }
+    }
+
+    /// See [`Caller::is_fresh_session`].
+    pub(super) fn is_fresh_session(&self) -> bool {
+        matches!(self, Self::Caller(caller) if caller.is_fresh_session())
     }
 }
 

@@ -245,13 +245,13 @@ mod tests {
 
     use jiff::SignedDuration;
 
-    use super::super::keys::tests::{CLI, Fixture, another_secret_for, named, pepper};
+    use super::super::keys::tests::{CLI, Fixture, another_secret_for, named};
     use super::*;
     use crate::access::kind::Kind;
     use crate::access::records::{AccountStatus, Status};
     use crate::access::roles::Role;
     use crate::access::scopes::Scope;
-    use crate::auth::{AuthError, Bootstrap, NewKey};
+    use crate::auth::{AuthError, Bootstrap, NewKey, Revocation, Settings};
 
     #[tokio::test]
     async fn many_first_uses_run_argon2_once_and_later_ones_never() {
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(verify("192.0.2.1").await, Ok(Some(id)));
         fixture.pass(3600).await;
         assert_eq!(verify("192.0.2.1").await, Err(Refusal::Expired));
-        fixture.ring.revoke(&id, None, &CLI).await.unwrap();
+        fixture.ring.revoke(&id, Revocation::default(), &CLI).await.unwrap();
         assert_eq!(verify("192.0.2.1").await, Err(Refusal::Revoked));
         assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
     }
@@ -368,7 +368,7 @@ mod tests {
         }
         // Only the mark in memory, as `revoke` sets it before it waits for anything.
         let before = fixture.ring.find(id).unwrap().entry;
-        let revoked = Arc::new(before.revoked(fixture.clock.now(), "test".into(), None));
+        let revoked = Arc::new(before.revoked(fixture.clock.now(), "test".into(), None, false));
         fixture.ring.state_mut().keys.insert(id, revoked.clone());
         assert_eq!(first.await.unwrap().unwrap_err(), Refusal::Revoked);
         assert!(revoked.generation() > before.generation());
@@ -384,7 +384,7 @@ mod tests {
     async fn keys_survive_a_lost_pepper() {
         let mut fixture = Fixture::new().await;
         let (token, id) = fixture.make(named("a")).await;
-        fixture.restart_with(Secret::new([8; 32]), None).await;
+        fixture.restart_with_another_seal().await;
         let peer = Some("192.0.2.1".parse().unwrap());
         // Without a prefilter each wrong secret costs a run, but an address has only ten a minute.
         for _ in 0..15 {
@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(fixture.ring.verify(&another_secret_for(id), None).await.unwrap_err(), Refusal::BadSecret);
         assert_eq!(fixture.ring.argon2_runs(), runs, "the prefilter is back");
 
-        fixture.restart_with(Secret::new([8; 32]), None).await;
+        fixture.restart().await;
         assert_eq!(fixture.refusal(&another_secret_for(id)).await, Refusal::BadSecret);
         assert_eq!(fixture.ring.argon2_runs(), 0, "and was stored");
         fixture.ring.verify(&token, None).await.unwrap();
@@ -470,10 +470,11 @@ mod tests {
     async fn the_bootstrap_key_serves_until_an_administrator_exists() {
         let mut fixture = Fixture::new().await;
         let key = "a-long-bootstrap-key";
-        let bootstrap = |even_with_administrator| {
-            Some(Bootstrap { key: Secret::new(key.to_owned()), even_with_administrator })
+        let bootstrap = |even_with_administrator| Settings {
+            bootstrap: Some(Bootstrap { key: Secret::new(key.to_owned()), even_with_administrator }),
+            ..Settings::default()
         };
-        fixture.restart_with(pepper(), bootstrap(false)).await;
+        fixture.restart_with(bootstrap(false)).await;
         let caller = fixture.ring.verify(key, None).await.unwrap().caller;
         assert!(caller.may(Scope::Admin) && caller.key_id.is_none());
         assert_eq!(caller.label(), "bootstrap");
@@ -484,13 +485,15 @@ mod tests {
         let refusal = fixture.refusal(key).await;
         assert!(refusal == Refusal::BootstrapRetired && refusal.is_secret_right());
         assert!(refusal.to_string().contains("ALLOW_BOOTSTRAP_KEY=true"));
-        fixture.restart_with(pepper(), bootstrap(true)).await;
+        fixture.restart_with(bootstrap(true)).await;
         fixture.ring.verify(key, None).await.unwrap();
 
         let short = Bootstrap { key: Secret::new("x".repeat(19)), even_with_administrator: false };
-        let error = KeyRing::load(fixture.db.clone(), pepper(), fixture.clock.clone(), Some(short))
-            .await
-            .unwrap_err();
+        let settings = Settings { bootstrap: Some(short), ..Settings::default() };
+        let error =
+            KeyRing::load(fixture.db.clone(), Ok(fixture.seal.clone()), fixture.clock.clone(), settings)
+                .await
+                .unwrap_err();
         assert!(matches!(error, AuthError::Invalid { field: "API_KEY", .. }), "{error}");
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
+use super::limits::floods::network_of;
 use super::limits::meter::Meter;
 use super::tags::{Prefilter, Tag, Tags};
 use crate::access::kind::{Kind, Limits};
@@ -21,6 +22,8 @@ use crate::access::token::{KeyId, NoRandomness};
 use crate::id::AccountId;
 use crate::secret::Secret;
 
+/// Addresses remembered between two flushes; those beyond are counted and not told of.
+const ADDRESSES: usize = 32;
 /// No use yet.
 const NEVER: i64 = i64::MIN;
 
@@ -63,10 +66,12 @@ pub(super) struct Life {
 
 /// Time and address of the last use belong together, so a lock of a few nanoseconds rather than
 /// three atomics; it is one key's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Uses {
     count: u64,
     written: u64,
+    /// Where it was used from since they were last written down.
+    addresses: Vec<IpAddr>,
     last_used_at: Option<Timestamp>,
     last_used_ip: Option<IpAddr>,
 }
@@ -83,6 +88,7 @@ impl Entry {
         let uses = Uses {
             count: key.record.use_count,
             written: key.record.use_count,
+            addresses: Vec::new(),
             last_used_at: key.record.last_used_at,
             last_used_ip: key.record.last_used_ip,
         };
@@ -112,6 +118,8 @@ impl Entry {
             ip_allow: Vec::new(),
             allowed_origins: Vec::new(),
             limits: Limits::default(),
+            recoverable: false,
+            hidden: false,
             status: Status::Revoked,
             generation: 0,
             not_before: None,
@@ -135,26 +143,64 @@ impl Entry {
         Ok(Self::stored(StoredKey { record, current, previous: None }))
     }
 
-    /// This key, ended.
-    pub(super) fn revoked(&self, at: Timestamp, by: String, reason: Option<String>) -> Self {
-        let record = KeyRecord {
+    /// This key, ended; of one that was ended before, only what it hides is added.
+    pub(super) fn revoked(&self, at: Timestamp, by: String, reason: Option<String>, hidden: bool) -> Self {
+        let old = &self.record;
+        let mut record = KeyRecord {
             status: Status::Revoked,
-            generation: self.record.generation + 1,
-            revoked_at: Some(at),
-            revoked_by: Some(by),
-            revoked_reason: reason,
-            ..KeyRecord::clone(&self.record)
+            generation: old.generation + 1,
+            recoverable: false,
+            hidden: old.hidden || hidden,
+            ..KeyRecord::clone(old)
         };
-        self.next_generation(
-            record,
-            self.current.afresh(None),
-            self.previous.as_ref().map(|slot| slot.afresh(None)),
-        )
+        if old.status != Status::Revoked {
+            (record.revoked_at, record.revoked_by, record.revoked_reason) = (Some(at), Some(by), reason);
+        }
+        self.with_record(record)
+    }
+
+    /// This key, switched to active or disabled; `None` when it is so already, or revoked.
+    pub(super) fn switched(&self, status: Status) -> Option<Self> {
+        if self.record.status == Status::Revoked || self.record.status == status {
+            return None;
+        }
+        let generation = self.record.generation + 1;
+        Some(self.with_record(KeyRecord { status, generation, ..KeyRecord::clone(&self.record) }))
+    }
+
+    /// This key with the name, note, rights, limits and life of `new`.
+    pub(super) fn changed(&self, new: &KeyRecord) -> Self {
+        let old = &self.record;
+        self.with_record(KeyRecord {
+            status: old.status,
+            generation: old.generation + 1,
+            recoverable: old.recoverable,
+            hidden: old.hidden,
+            revoked_at: old.revoked_at,
+            revoked_by: old.revoked_by.clone(),
+            revoked_reason: old.revoked_reason.clone(),
+            ..new.clone()
+        })
+    }
+
+    fn with_record(&self, record: KeyRecord) -> Self {
+        let previous = self.previous.as_ref().map(|slot| slot.afresh(None));
+        self.next_generation(record, self.current.afresh(None), previous)
     }
 
     /// This key with a new secret; the one it had is kept until `previous_valid_until`, if at all.
-    pub(super) fn rotated(&self, current: SlotRecord, previous_valid_until: Option<Timestamp>) -> Self {
-        let record = KeyRecord { generation: self.record.generation + 1, ..KeyRecord::clone(&self.record) };
+    /// `is_kept`: whether the new token can be shown again.
+    pub(super) fn rotated(
+        &self,
+        current: SlotRecord,
+        previous_valid_until: Option<Timestamp>,
+        is_kept: bool,
+    ) -> Self {
+        let record = KeyRecord {
+            generation: self.record.generation + 1,
+            recoverable: is_kept && self.record.status != Status::Revoked,
+            ..KeyRecord::clone(&self.record)
+        };
         let previous = previous_valid_until.map(|end| self.current.afresh(Some(end)));
         self.next_generation(record, Slot::stored(current), previous)
     }
@@ -269,14 +315,19 @@ impl Entry {
         let mut uses = self.life.uses();
         uses.count += 1;
         uses.last_used_at = Some(now);
-        if from.is_some() {
-            uses.last_used_ip = from;
+        if let Some(address) = from {
+            // Most requests come from where the one before came from: a comparison, no search.
+            let is_as_before = uses.last_used_ip == from && !uses.addresses.is_empty();
+            if !is_as_before {
+                uses.see(network_of(address));
+                uses.last_used_ip = from;
+            }
         }
     }
 
     /// The record with the figures of use as they are now.
     pub(super) fn live_record(&self) -> KeyRecord {
-        let uses = *self.life.uses();
+        let uses = self.life.uses().clone();
         KeyRecord {
             use_count: uses.count,
             last_used_at: uses.last_used_at,
@@ -287,7 +338,7 @@ impl Entry {
 
     /// What was not written down yet of its use.
     pub(super) fn unwritten_use(&self) -> Option<UsageDelta> {
-        let uses = *self.life.uses();
+        let uses = self.life.uses().clone();
         let last_used_at = uses.last_used_at.filter(|_| uses.count > uses.written)?;
         Some(UsageDelta {
             id: self.record.id,
@@ -296,12 +347,15 @@ impl Entry {
             last_used_ip: uses.last_used_ip,
             current_used_at: self.current.last_used_at(),
             previous_used_at: self.previous.as_ref().and_then(Slot::last_used_at),
+            addresses: uses.addresses,
         })
     }
 
-    /// So many more uses are written down.
-    pub(super) fn use_is_written(&self, uses: u64) {
-        self.life.uses().written += uses;
+    /// This use is written down.
+    pub(super) fn use_is_written(&self, written: &UsageDelta) {
+        let mut uses = self.life.uses();
+        uses.written += written.uses;
+        uses.addresses.retain(|address| !written.addresses.contains(address));
     }
 
     /// When its current secret was made.
@@ -317,6 +371,14 @@ impl Entry {
 impl Life {
     fn uses(&self) -> MutexGuard<'_, Uses> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Uses {
+    fn see(&mut self, address: IpAddr) {
+        if self.addresses.len() < ADDRESSES && !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
     }
 }
 

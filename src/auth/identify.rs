@@ -29,6 +29,8 @@ pub struct Identified {
     pub secret_matches: bool,
 }
 
+const TOO_OFTEN: &str = "Tokens can be identified some thirty times a minute.";
+
 /// How often tokens may be identified.
 pub(super) struct Identifications(DefaultDirectRateLimiter);
 
@@ -40,7 +42,7 @@ impl Identifications {
     fn take(&self) -> Result<(), AuthError> {
         self.0.check().map_err(|not_until| {
             let wait = not_until.wait_time_from(self.0.clock().now());
-            AuthError::TooOften { retry_after_s: wait.as_secs() + 1 }
+            AuthError::TooOften { what: TOO_OFTEN, retry_after_s: wait.as_secs() + 1 }
         })
     }
 }
@@ -74,7 +76,7 @@ fn proved<T>(result: Result<T, Refusal>) -> Result<bool, AuthError> {
     match result {
         Ok(_) => Ok(true),
         Err(Refusal::Overloaded) => Err(AuthError::Overloaded),
-        Err(Refusal::Flood { retry_after_s }) => Err(AuthError::TooOften { retry_after_s }),
+        Err(Refusal::Flood { retry_after_s }) => Err(AuthError::TooOften { what: TOO_OFTEN, retry_after_s }),
         Err(_) => Ok(false),
     }
 }
@@ -84,13 +86,14 @@ mod tests {
     use super::super::keys::tests::{CLI, Fixture, another_secret_for, named};
     use super::*;
     use crate::access::records::Standing;
+    use crate::auth::Revocation;
 
     #[tokio::test]
     async fn tells_whose_a_token_is_without_using_it() {
         let mut fixture = Fixture::new().await;
         let (token, id) = fixture.make(named("a")).await;
         let (ended, ended_id) = fixture.make(named("b")).await;
-        fixture.ring.revoke(&ended_id, None, &CLI).await.unwrap();
+        fixture.ring.revoke(&ended_id, Revocation::default(), &CLI).await.unwrap();
         fixture.restart().await;
         let identify = async |text: &str| fixture.ring.identify(text, &CLI).await.unwrap();
 
@@ -122,6 +125,6 @@ mod tests {
             answers.push(fixture.ring.identify("hello", &CLI).await);
         }
         assert!(answers[..PER_MINUTE.get() as usize].iter().all(Result::is_ok));
-        assert!(matches!(answers.pop(), Some(Err(AuthError::TooOften { retry_after_s: 1..=60 }))));
+        assert!(matches!(answers.pop(), Some(Err(AuthError::TooOften { retry_after_s: 1..=60, .. }))));
     }
 }

@@ -14,22 +14,23 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use jiff::Timestamp;
 
 use super::bootstrap::BootstrapCheck;
-use super::changes::{ANONYMOUS, BOOTSTRAP, LOCAL};
+use super::changes::{ACCOUNT, ANONYMOUS, BOOTSTRAP, LOCAL};
 use super::diagnostics::Diagnostics;
 use super::entry::{Entry, Which};
 use super::hashing::Hasher;
 use super::identify::Identifications;
-use super::limits::floods::{Anonymous, Failures, Unfiltered};
+use super::limits::floods::{Anonymous, Failures, Reveals, Unfiltered};
 use super::limits::overview::Overview;
 use super::tags::Tags;
 use super::{AuthError, Bootstrap, Caller};
+use crate::access::kind::RevealPolicy;
 use crate::access::records::{AccountRecord, KeyRecord, Standing};
 use crate::access::roles::Role;
 use crate::access::token::KeyId;
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::id::AccountId;
-use crate::secret::Secret;
+use crate::seal::{Locked, Seal};
 
 /// All API keys of the appliance. Cheap to clone.
 #[derive(Clone)]
@@ -53,10 +54,22 @@ pub(super) struct Parts {
     pub(super) strangers: Anonymous,
     pub(super) diagnostics: Diagnostics,
     pub(super) identifications: Identifications,
+    pub(super) reveals: Reveals,
+    pub(super) reveal_policy: RevealPolicy,
+    pub(super) seal: Result<Arc<Seal>, Locked>,
     pub(super) bootstrap: Option<BootstrapCheck>,
     pub(super) local: Arc<AccountRecord>,
     pub(super) anonymous: Arc<AccountRecord>,
     pub(super) decoy: Arc<Entry>,
+}
+
+/// What the configuration says about keys.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The bootstrap key.
+    pub bootstrap: Option<Bootstrap>,
+    /// Which keys may be shown again.
+    pub reveal_policy: RevealPolicy,
 }
 
 /// What changes swap and checks read.
@@ -82,16 +95,17 @@ pub struct KeyView {
 }
 
 impl KeyRing {
-    /// Reads all keys and accounts; makes the appliance's own accounts at the first start. Without
-    /// the pepper all keys work under the strict limit for secrets that no prefilter vouches for,
-    /// and stored prefilters are left for its return.
+    /// Reads all keys and accounts; makes the appliance's own accounts at the first start. Where the
+    /// seal does not open there is no pepper: all keys work under the strict limit for secrets that
+    /// no prefilter vouches for, and stored prefilters are left for its return.
     pub async fn load(
         db: Db,
-        pepper: impl Into<Option<Secret<[u8; 32]>>>,
+        seal: Result<Arc<Seal>, Locked>,
         clock: Clock,
-        bootstrap: Option<Bootstrap>,
+        settings: Settings,
     ) -> Result<Self, AuthError> {
-        let tags = Tags::new(pepper.into().as_ref())?;
+        let Settings { bootstrap, reveal_policy } = settings;
+        let tags = Tags::new(seal.as_ref().ok().map(|seal| seal.pepper()).as_ref())?;
         if let Some(check) = tags.pepper_check() {
             db.adopt_pepper(check).await?;
         }
@@ -113,6 +127,7 @@ impl KeyRing {
         let anonymous = state.own_account(&db, ANONYMOUS, Role::Operator, now).await?;
         // Made even where no such key is set, so that nobody else can take the name.
         let bootstrap_account = state.own_account(&db, BOOTSTRAP, Role::GlobalAdmin, now).await?;
+        state.own_account(&db, ACCOUNT, Role::Operator, now).await?;
         let bootstrap =
             bootstrap.map(|bootstrap| BootstrapCheck::new(&bootstrap, bootstrap_account)).transpose()?;
         let decoy = Arc::new(Entry::decoy(anonymous.id, &tags, now)?);
@@ -133,6 +148,9 @@ impl KeyRing {
                 strangers: Anonymous::new(),
                 diagnostics,
                 identifications: Identifications::new(),
+                reveals: Reveals::new(),
+                reveal_policy,
+                seal,
                 bootstrap,
                 local,
                 anonymous,
@@ -199,9 +217,13 @@ impl KeyRing {
         if deltas.is_empty() {
             return Ok(());
         }
-        self.parts.db.add_key_usage(deltas.clone()).await?;
+        let new_addresses = self.parts.db.add_key_usage(deltas.clone()).await?;
         for (entry, delta) in written.iter().zip(&deltas) {
-            entry.use_is_written(delta.uses);
+            entry.use_is_written(delta);
+        }
+        for new in new_addresses {
+            let level = if new.known == 0 { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "API key {} was used from {} for the first time", new.id, new.address);
         }
         Ok(())
     }
@@ -218,6 +240,11 @@ impl KeyRing {
 }
 
 impl Parts {
+    /// The seal, or why it does not open.
+    pub(super) fn seal(&self) -> Result<&Seal, Locked> {
+        self.seal.as_deref().map_err(Locked::clone)
+    }
+
     /// A number that has moved whenever keys or accounts have changed.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -260,6 +287,8 @@ pub(super) mod tests {
     use crate::access::kind::Mode;
     use crate::access::token::Token;
     use crate::auth::{Actor, NewKey, Refusal};
+    use crate::seal::KeyEncryptionKey;
+    use crate::secret::Secret;
 
     pub(in crate::auth) const CLI: Actor = Actor::Cli { uid: 0 };
 
@@ -268,6 +297,7 @@ pub(super) mod tests {
         pub(in crate::auth) ring: KeyRing,
         pub(in crate::auth) clock: Clock,
         pub(in crate::auth) db: Db,
+        pub(in crate::auth) seal: Arc<Seal>,
         folder: tempfile::TempDir,
     }
 
@@ -275,21 +305,24 @@ pub(super) mod tests {
         pub(in crate::auth) async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let db = Db::open(&crate::db::file_in(folder.path())).unwrap();
-            db.start_audit(&pepper());
+            db.start_audit(&Secret::new([9; 32]));
             let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
-            let ring = KeyRing::load(db.clone(), pepper(), clock.clone(), None).await.unwrap();
-            Self { ring, clock, db, folder }
+            let seal = another_seal(&folder);
+            let ring = KeyRing::load(db.clone(), Ok(seal.clone()), clock.clone(), Settings::default())
+                .await
+                .unwrap();
+            Self { ring, clock, db, seal, folder }
         }
 
         /// Starts anew on the same file, as a new process would.
         pub(in crate::auth) async fn reopen(&mut self) {
             self.db = Db::open(&crate::db::file_in(self.folder.path())).unwrap();
-            self.db.start_audit(&pepper());
+            self.db.start_audit(&Secret::new([9; 32]));
             self.restart().await;
         }
 
         pub(in crate::auth) async fn restart(&mut self) {
-            self.restart_with(pepper(), None).await;
+            self.restart_with(Settings::default()).await;
         }
 
         /// Puts another hash, without a prefilter, in place of a key's own.
@@ -299,15 +332,20 @@ pub(super) mod tests {
         }
 
         pub(in crate::auth) async fn restart_without_pepper(&mut self) {
-            self.ring = KeyRing::load(self.db.clone(), None, self.clock.clone(), None).await.unwrap();
+            let locked = Err(Locked { key_file: "kek".into(), problem: "is missing" });
+            let (db, clock) = (self.db.clone(), self.clock.clone());
+            self.ring = KeyRing::load(db, locked, clock, Settings::default()).await.unwrap();
         }
 
-        pub(in crate::auth) async fn restart_with(
-            &mut self,
-            pepper: Secret<[u8; 32]>,
-            bootstrap: Option<Bootstrap>,
-        ) {
-            self.ring = KeyRing::load(self.db.clone(), pepper, self.clock.clone(), bootstrap).await.unwrap();
+        pub(in crate::auth) async fn restart_with(&mut self, settings: Settings) {
+            let (db, seal, clock) = (self.db.clone(), self.seal.clone(), self.clock.clone());
+            self.ring = KeyRing::load(db, Ok(seal), clock, settings).await.unwrap();
+        }
+
+        /// As after the loss of the key file.
+        pub(in crate::auth) async fn restart_with_another_seal(&mut self) {
+            self.seal = another_seal(&self.folder);
+            self.restart().await;
         }
 
         pub(in crate::auth) async fn make(&self, new: NewKey) -> (String, KeyId) {
@@ -334,8 +372,9 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::auth) fn pepper() -> Secret<[u8; 32]> {
-        Secret::new([7; 32])
+    fn another_seal(folder: &tempfile::TempDir) -> Arc<Seal> {
+        let kek = KeyEncryptionKey::load(&folder.path().join("keys"), true).unwrap();
+        Arc::new(Seal::create(&kek).unwrap().0)
     }
 
     pub(in crate::auth) fn named(name: &str) -> NewKey {

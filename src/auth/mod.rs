@@ -1,12 +1,12 @@
 //! Who is let in.
 //!
 //! Owns: all API keys of the appliance in memory ([`KeyRing`]), the check of presented
-//! credentials, the making, rotating and revoking of keys, and how much each may do ([`limits`]).
-//! Refuses: to tell anybody but the holder of the right secret why it does not work
+//! credentials, the making and changing of keys, the accounts that own them, and how much each key
+//! may do ([`limits`]). Refuses: to tell anybody but the holder of the right secret why it does not work
 //! ([`Refusal::is_secret_right`]), and to run argon2 for a wrong secret.
 //!
-//! Invariant: no request that starts after [`KeyRing::revoke`] returned is let in with that key.
-//! There is no time-to-live anywhere; what a check relies on is swapped when it changes.
+//! Invariant: no request that starts after [`KeyRing::revoke`] or [`KeyRing::disable`] returned is
+//! let in with that key, and none after [`KeyRing::set_account`] with more than it left. There is no time-to-live anywhere; what a check relies on is swapped when it changes.
 
 mod bootstrap;
 mod caller;
@@ -21,20 +21,24 @@ mod keys;
 pub mod limits;
 mod minting;
 mod refusal;
+pub mod safety;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 pub use bootstrap::Bootstrap;
 pub use caller::{Actor, Caller};
-pub use changes::Rotated;
+pub use changes::{AccountChange, Revocation, Revoked, Rotated};
 pub use check::Verified;
 pub use identify::Identified;
-pub use keys::{KeyRing, KeyView};
-pub use minting::NewKey;
+pub use keys::{KeyRing, KeyView, Settings};
+pub use minting::{KeyChange, LimitsChange, NewKey, ResourcesChange};
 pub use refusal::Refusal;
 
 use crate::access::records::Standing;
 use crate::access::token::NoRandomness;
 use crate::db::DbError;
+use crate::seal::{Locked, SealError};
 
 /// Why a change of keys or accounts was not made.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,27 @@ pub enum AuthError {
     /// The key is in a state in which this cannot be done.
     #[error("the API key is {0}")]
     State(Standing),
+    /// The token of this key is not kept, or not to be shown.
+    #[error("{0}")]
+    NotRecoverable(&'static str),
+    /// The one account key exists already.
+    #[error("there is an account key already; reset it to get a new one")]
+    AccountKeyExists,
+    /// There is no such account.
+    #[error("there is no account with this id")]
+    NoAccount,
+    /// Nobody could manage the appliance any more.
+    #[error("this is the last global administrator; make another one first")]
+    LastAdministrator,
+    /// The key is refused by this process, but that is not on disk.
+    #[error("the key is refused until the next restart only: that could not be stored")]
+    NotFinal(#[source] DbError),
+    /// The seal that opens tokens does not open.
+    #[error(transparent)]
+    Locked(#[from] Locked),
+    /// A token could not be sealed or opened.
+    #[error("the token of a key could not be sealed or opened")]
+    Seal(#[from] SealError),
     /// The one who asked may not do this.
     #[error("{0}")]
     Forbidden(String),
@@ -60,8 +85,10 @@ pub enum AuthError {
     #[error("too many keys are being checked at once")]
     Overloaded,
     /// It was asked too often.
-    #[error("asked too often; wait {retry_after_s} s")]
+    #[error("{what}")]
     TooOften {
+        /// What was too often, as a sentence.
+        what: &'static str,
         /// Seconds to wait.
         retry_after_s: u64,
     },

@@ -35,7 +35,7 @@ enum Command {
     Create {
         /// What the key is for
         name: String,
-        /// production, development or admin
+        /// production, development, restricted or admin
         #[arg(long, default_value = "production")]
         kind: String,
         /// Scopes, separated by commas [default: send, read and cancel faxes, list and read the inbox]
@@ -50,6 +50,59 @@ enum Command {
         /// A remark
         #[arg(long)]
         note: Option<String>,
+        /// Networks it works from, separated by commas, like 192.168.1.0/24
+        #[arg(long, value_delimiter = ',', value_name = "NETWORKS")]
+        ip_allow: Vec<String>,
+        /// Keep its token sealed, so that it can be shown again
+        #[arg(long)]
+        recoverable: bool,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Change what a key is
+    Update {
+        /// Id of the key
+        id: String,
+        /// What the key is for
+        #[arg(long)]
+        name: Option<String>,
+        /// A remark
+        #[arg(long)]
+        note: Option<String>,
+        /// Scopes, separated by commas
+        #[arg(long, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// Networks it works from, separated by commas
+        #[arg(long, value_delimiter = ',', value_name = "NETWORKS")]
+        ip_allow: Vec<String>,
+        /// Last moment of validity
+        #[arg(long)]
+        expires_at: Option<String>,
+        #[command(flatten)]
+        limits: Limits,
+        /// Fields to clear, separated by commas: note, resources, ip_allow, allowed_origins, limits, not_before, expires_at
+        #[arg(long, value_delimiter = ',', value_name = "FIELDS")]
+        clear: Vec<String>,
+    },
+    /// Show one key
+    Show {
+        /// Id of the key
+        id: String,
+    },
+    /// Switch a key off, until it is enabled
+    Disable {
+        /// Id of the key
+        id: String,
+    },
+    /// Switch a key on again
+    Enable {
+        /// Id of the key
+        id: String,
+    },
+    /// Show the token of a recoverable key
+    Reveal {
+        /// Id of the key
+        id: String,
     },
     /// List all keys
     List,
@@ -65,10 +118,46 @@ enum Command {
     Revoke {
         /// Id of the key
         id: String,
-        /// Why
+        /// Why; "compromised" always holds the key's faxes
         #[arg(long)]
         reason: Option<String>,
+        /// Hold its faxes that are not being sent yet, until an administrator releases them
+        #[arg(long)]
+        hold_faxes: bool,
     },
+}
+
+/// Limits of a key's own; those of its kind where none is given.
+#[derive(clap::Args)]
+struct Limits {
+    /// Requests in a minute
+    #[arg(long, value_name = "REQUESTS")]
+    per_minute: Option<u32>,
+    /// Requests in an hour
+    #[arg(long, value_name = "REQUESTS")]
+    per_hour: Option<u32>,
+    /// Pages dialled in a day
+    #[arg(long, value_name = "PAGES")]
+    pages_per_day: Option<u32>,
+    /// Numbers never dialled before, in a day
+    #[arg(long, value_name = "NUMBERS")]
+    new_destinations_per_day: Option<u32>,
+}
+
+impl Limits {
+    fn add_to(&self, body: &mut Value) {
+        let limits = [
+            ("per_minute", self.per_minute),
+            ("per_hour", self.per_hour),
+            ("pages_per_day", self.pages_per_day),
+            ("new_destinations_per_day", self.new_destinations_per_day),
+        ];
+        for (name, limit) in limits {
+            if let Some(limit) = limit {
+                body["limits"][name] = json!(limit);
+            }
+        }
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -92,28 +181,55 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn request(command: &Command) -> (Method, String, Option<Value>) {
     const KEYS: &str = "/admin/api-keys";
     match command {
-        Command::Create { name, kind, scopes, owner, expires_at, note } => {
+        Command::Create { name, kind, scopes, owner, expires_at, note, ip_allow, recoverable, limits } => {
             let mut body = json!({ "name": name, "kind": kind });
-            let optional = [("owner", owner), ("expires_at", expires_at), ("note", note)];
-            for (field, value) in optional {
-                if let Some(value) = value {
-                    body[field] = json!(value);
-                }
+            add_texts(&mut body, &[("owner", owner), ("expires_at", expires_at), ("note", note)]);
+            add_lists(&mut body, &[("scopes", scopes), ("ip_allow", ip_allow)]);
+            if *recoverable {
+                body["recoverable"] = json!(true);
             }
-            if !scopes.is_empty() {
-                body["scopes"] = json!(scopes);
-            }
+            limits.add_to(&mut body);
             (Method::POST, KEYS.to_owned(), Some(body))
         }
+        Command::Update { id, name, note, scopes, ip_allow, expires_at, limits, clear } => {
+            let mut body = json!({});
+            add_texts(&mut body, &[("name", name), ("note", note), ("expires_at", expires_at)]);
+            add_lists(&mut body, &[("scopes", scopes), ("ip_allow", ip_allow)]);
+            limits.add_to(&mut body);
+            for field in clear {
+                body[field] = Value::Null;
+            }
+            (Method::PATCH, format!("{KEYS}/{id}"), Some(body))
+        }
+        Command::Show { id } => (Method::GET, format!("{KEYS}/{id}"), None),
+        Command::Disable { id } => (Method::POST, format!("{KEYS}/{id}/disable"), None),
+        Command::Enable { id } => (Method::POST, format!("{KEYS}/{id}/enable"), None),
+        Command::Reveal { id } => (Method::POST, format!("{KEYS}/{id}/reveal"), None),
         Command::List => (Method::GET, KEYS.to_owned(), None),
         Command::Rotate { id, grace_seconds } => {
             (Method::POST, format!("{KEYS}/{id}/rotate"), Some(json!({ "grace_seconds": grace_seconds })))
         }
-        Command::Revoke { id, reason } => (
-            Method::DELETE,
-            format!("{KEYS}/{id}"),
-            reason.as_ref().map(|reason| json!({ "reason": reason })),
-        ),
+        Command::Revoke { id, reason, hold_faxes } => {
+            let mut body = json!({ "hold_faxes": hold_faxes });
+            add_texts(&mut body, &[("reason", reason)]);
+            (Method::DELETE, format!("{KEYS}/{id}"), Some(body))
+        }
+    }
+}
+
+fn add_texts(body: &mut Value, fields: &[(&str, &Option<String>)]) {
+    for (field, value) in fields {
+        if let Some(value) = value {
+            body[field] = json!(value);
+        }
+    }
+}
+
+fn add_lists(body: &mut Value, fields: &[(&str, &Vec<String>)]) {
+    for (field, list) in fields {
+        if !list.is_empty() {
+            body[field] = json!(list);
+        }
     }
 }
 
@@ -137,6 +253,17 @@ fn print(command: &Command, answer: &Value) {
                 );
             }
         }
-        Command::Revoke { id, .. } => println!("The key {id} is revoked."),
+        Command::Reveal { .. } => println!("{}", text(&answer["token"])),
+        Command::Show { .. } | Command::Update { .. } => {
+            for (name, value) in answer.as_object().into_iter().flatten() {
+                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                println!("{name:21} {shown}");
+            }
+        }
+        Command::Disable { id } => println!("The key {id} is disabled."),
+        Command::Enable { id } => println!("The key {id} is enabled."),
+        Command::Revoke { id, .. } => {
+            println!("The key {id} is revoked; {} of its faxes are held.", answer["held_faxes"]);
+        }
     }
 }

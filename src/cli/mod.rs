@@ -44,7 +44,7 @@ enum Command {
     Check(check::Arguments),
     /// Send a fax.
     Send(send::Arguments),
-    /// Make, list, rotate and revoke API keys.
+    /// Make, list, change, rotate, disable and revoke API keys.
     Keys(keys::Arguments),
     /// Take over the keys and the history of another system.
     Import(import::Arguments),

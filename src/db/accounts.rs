@@ -3,17 +3,20 @@
 //! Owns: their rows. Names are unique without regard to ASCII case.
 
 use rusqlite::{Row, Transaction, params};
+use serde_json::Value;
 
 use super::audit::Audited;
-use super::{Db, DbError, from_ms, parse, to_ms};
+use super::{Db, DbError, events, from_ms, parse, to_ms};
 use crate::access::records::AccountRecord;
+use crate::access::roles::Grant;
+use crate::fax::event::Event;
 
 impl Db {
     /// All accounts, in order of creation.
     pub async fn accounts(&self) -> Result<Vec<AccountRecord>, DbError> {
         self.list(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, kind, name, role, status, created_at FROM accounts ORDER BY id",
+                "SELECT id, kind, name, role, status, created_at, grants FROM accounts ORDER BY id",
             )?;
             let mut rows = statement.query([])?;
             let mut accounts = Vec::new();
@@ -31,13 +34,36 @@ impl Audited<'_> {
     pub async fn insert_account(self, account: AccountRecord) -> Result<(), DbError> {
         self.write(move |transaction| insert(transaction, &account)).await
     }
+
+    /// Stores what an account is now, its kind and time of making left as they are, together with
+    /// the event that tells of it. [`DbError::Conflict`] when its name is taken or it is not there.
+    pub async fn update_account(self, account: AccountRecord, event: Event) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let changed = transaction
+                .prepare_cached(
+                    "UPDATE OR IGNORE accounts SET name = ?2, role = ?3, status = ?4, grants = ?5 WHERE id = ?1",
+                )?
+                .execute(params![
+                    account.id.to_string(),
+                    account.name,
+                    account.role.as_str(),
+                    account.status.as_str(),
+                    grants_to_json(&account.grants),
+                ])?;
+            if changed != 1 {
+                return Err(DbError::Conflict);
+            }
+            events::append(transaction, &[event])
+        })
+        .await
+    }
 }
 
 pub(super) fn insert(transaction: &Transaction<'_>, account: &AccountRecord) -> Result<(), DbError> {
     let inserted = transaction
         .prepare_cached(
-            "INSERT INTO accounts(id, kind, name, role, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO accounts(id, kind, name, role, status, created_at, grants) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             account.id.to_string(),
@@ -46,6 +72,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, account: &AccountRecord) -> 
             account.role.as_str(),
             account.status.as_str(),
             to_ms(account.created_at),
+            grants_to_json(&account.grants),
         ])?;
     if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
 }
@@ -59,7 +86,18 @@ fn read(row: &Row<'_>) -> Result<AccountRecord, DbError> {
         role: parse(text(3)?, "accounts.role")?,
         status: parse(text(4)?, "accounts.status")?,
         created_at: from_ms(row.get(5)?, "accounts.created_at")?,
+        grants: grants_from_json(text(6)?)?,
     })
+}
+
+fn grants_to_json(grants: &[Grant]) -> String {
+    Value::from_iter(grants.iter().map(|grant| grant.as_str())).to_string()
+}
+
+fn grants_from_json(json: &str) -> Result<Vec<Grant>, DbError> {
+    const WHAT: &str = "accounts.grants";
+    let names: Vec<String> = serde_json::from_str(json).map_err(|_| DbError::Damaged { what: WHAT })?;
+    names.iter().map(|name| parse(name, WHAT)).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +117,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             role: Role::Operator,
             status: AccountStatus::Active,
+            grants: Vec::new(),
             created_at: Timestamp::from_millisecond(1_767_225_600_123).unwrap(),
         }
     }
@@ -97,5 +136,38 @@ pub(super) mod tests {
         let mut expected = [clinic, other];
         expected.sort_by_key(|account| account.id);
         assert_eq!(db.accounts().await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_stored_with_its_event_or_not_at_all() {
+        let (_folder, db) = open();
+        let (clinic, lab) = (account("Clinic"), account("Lab"));
+        db.audited(event()).insert_account(clinic.clone()).await.unwrap();
+        db.audited(event()).insert_account(lab.clone()).await.unwrap();
+        let told = |at| Event {
+            at,
+            kind: "account.changed".into(),
+            subject: format!("account:{}", lab.id),
+            data: Value::Null,
+        };
+        let changed = AccountRecord {
+            name: "Laboratory".into(),
+            role: Role::Admin,
+            status: AccountStatus::Disabled,
+            grants: vec![Grant::AccountKeyShow],
+            ..lab.clone()
+        };
+        db.audited(event()).update_account(changed.clone(), told(lab.created_at)).await.unwrap();
+        let taken = AccountRecord { name: "CLINIC".into(), ..lab.clone() };
+        assert!(matches!(
+            db.audited(event()).update_account(taken, told(lab.created_at)).await,
+            Err(DbError::Conflict)
+        ));
+        let unknown = db.audited(event()).update_account(account("nobody"), told(lab.created_at)).await;
+        assert!(matches!(unknown, Err(DbError::Conflict)));
+        let stored = db.accounts().await.unwrap();
+        assert!(stored.contains(&changed) && stored.contains(&clinic));
+        let events = db.events_about(format!("account:{}", lab.id), i64::MAX, 10).await.unwrap();
+        assert_eq!(events.len(), 1);
     }
 }

@@ -4,7 +4,7 @@
 //! tells of; [`append`] takes the transaction of that change.
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Rows, Transaction, params};
 use serde_json::Value;
 
 use super::{Db, DbError, from_ms, to_ms};
@@ -26,20 +26,40 @@ impl Db {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, at, type, subject, data FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             )?;
-            let mut rows = statement.query(params![after, limit])?;
-            let mut events = Vec::new();
-            while let Some(row) = rows.next()? {
-                let data: String = row.get(4)?;
-                let data: Value =
-                    serde_json::from_str(&data).map_err(|_| DbError::Damaged { what: "events.data" })?;
-                let at: Timestamp = from_ms(row.get(1)?, "events.at")?;
-                let event = Event { at, kind: row.get(2)?, subject: row.get(3)?, data };
-                events.push(LoggedEvent { seq: row.get(0)?, event });
-            }
-            Ok(events)
+            read_all(statement.query(params![after, limit])?)
         })
         .await
     }
+
+    /// At most `limit` events about a subject before place `before`, newest first.
+    pub async fn events_about(
+        &self,
+        subject: String,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, DbError> {
+        self.list(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, at, type, subject, data FROM events WHERE subject = ?1 AND seq < ?2 \
+                 ORDER BY seq DESC LIMIT ?3",
+            )?;
+            read_all(statement.query(params![subject, before, limit])?)
+        })
+        .await
+    }
+}
+
+fn read_all(mut rows: Rows<'_>) -> Result<Vec<LoggedEvent>, DbError> {
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let data: String = row.get(4)?;
+        let data: Value =
+            serde_json::from_str(&data).map_err(|_| DbError::Damaged { what: "events.data" })?;
+        let at: Timestamp = from_ms(row.get(1)?, "events.at")?;
+        let event = Event { at, kind: row.get(2)?, subject: row.get(3)?, data };
+        events.push(LoggedEvent { seq: row.get(0)?, event });
+    }
+    Ok(events)
 }
 
 pub(super) fn append(transaction: &Transaction<'_>, events: &[Event]) -> Result<(), DbError> {

@@ -137,7 +137,7 @@ impl Db {
 }
 
 fn put_key(transaction: &Transaction<'_>, record: &KeyRecord, secret: &SlotRecord) -> Result<(), DbError> {
-    keys::insert_key(transaction, record)?;
+    keys::insert_key(transaction, record, None)?;
     // What a key that is made here cannot have yet.
     transaction
         .prepare_cached(

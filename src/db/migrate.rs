@@ -10,6 +10,7 @@ use super::DbError;
 /// Step n brings schema n to n + 1. Published steps are never edited.
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_keys.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0005_audit.sql"),
 ];

@@ -18,7 +18,7 @@ pub mod idempotency;
 pub mod import;
 mod inbound;
 pub mod jobs;
-mod keys;
+pub mod keys;
 pub mod meta;
 mod migrate;
 mod readers;

@@ -15,9 +15,9 @@ pub struct Event {
     /// When it happened.
     pub at: Timestamp,
     /// What happened: `fax.` and the new state, `fax.page_confirmed`, `fax.cancel_asked`,
-    /// `inbound.received`.
+    /// `inbound.received`; `api_key.` or `account.` and what was done to it.
     pub kind: String,
-    /// Id of the fax it is about.
+    /// Id of the fax it is about; of others `key:` or `account:` and the id.
     pub subject: String,
     /// What is worth knowing without asking; no health data.
     pub data: Value,
@@ -41,6 +41,12 @@ impl Event {
             "next_try_at": job.next_try_at,
         });
         Self { at: job.updated_at, kind: format!("fax.{what}"), subject: job.id.to_string(), data }
+    }
+
+    /// Something was done to the API key with this id; `by` whom, in a word for records.
+    pub fn about_key(id: &str, what: &str, by: &str, mut data: Value, at: Timestamp) -> Self {
+        data["by"] = by.into();
+        Self { at, kind: format!("api_key.{what}"), subject: format!("key:{id}"), data }
     }
 
     /// A fax was received.

@@ -52,7 +52,13 @@ impl Moved {
 
     fn to(mut job: Job, state: State, now: Timestamp) -> Self {
         touch(&mut job, now);
-        let freed = if state == State::Preparing { Vec::new() } else { std::mem::take(&mut job.sources) };
+        // A fax that is held before its pages are made is made into pages once it is released.
+        let keeps_sources = match state {
+            State::Preparing => true,
+            State::Held => job.document.is_none(),
+            _ => false,
+        };
+        let freed = if keeps_sources { Vec::new() } else { std::mem::take(&mut job.sources) };
         job.state = state;
         job.is_blocked = false;
         if !state.is_calling() {
@@ -162,6 +168,11 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         updated_at: now.checked_sub(SignedDuration::from_millis(1)).unwrap_or(now),
         final_at: None,
     };
+    begin(job, now)
+}
+
+/// A job that was just let go: off to what it still needs.
+fn begin(job: Job, now: Timestamp) -> Moved {
     if job.document.is_none() { Moved::to(job, State::Preparing, now) } else { ready(job, now) }
 }
 
@@ -222,6 +233,37 @@ impl Stage {
                 Ok(Moved::in_place(job, events))
             }
             Self::Final(Final(job)) => Err(job.state),
+        }
+    }
+
+    /// Holds a job that no call is under way for, until somebody releases it. `None` for one that
+    /// is being called, is held already, or has ended.
+    pub fn hold(self, now: Timestamp) -> Option<Moved> {
+        match self {
+            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => {
+                (job.state != State::Held).then(|| Moved::to(job, State::Held, now))
+            }
+            Self::Calling(_) | Self::Final(_) => None,
+        }
+    }
+
+    /// Lets a held job go: to be dialled, to wait for its send time, or to have its pages made.
+    /// `Err` with the state of a job that is not held.
+    pub fn release(self, now: Timestamp) -> Result<Moved, State> {
+        match self {
+            Self::Sleeping(Sleeping(mut job)) if job.state == State::Held => {
+                job.next_try_at = None;
+                // The time it was held is not its fault.
+                if job.deadline_at <= now {
+                    job.deadline_at = whole_ms(now.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
+                }
+                Ok(begin(job, now))
+            }
+            Self::Preparing(Preparing(job))
+            | Self::Sleeping(Sleeping(job))
+            | Self::Queued(Queued(job))
+            | Self::Calling(Calling(job))
+            | Self::Final(Final(job)) => Err(job.state),
         }
     }
 
@@ -427,160 +469,4 @@ fn count_confirmed(job: &mut Job, pages: &[PageConfirmation]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        "2026-01-01T12:00:00Z".parse().unwrap()
-    }
-
-    fn acceptance(content: Content) -> Acceptance {
-        Acceptance {
-            owner: AccountId::new(),
-            key_id: None,
-            to_raw: "5551234567".into(),
-            to: FaxNumber::from_e164("+15551234567").unwrap(),
-            route: "simulator".into(),
-            priority: Priority::Normal,
-            resolution: "fine".into(),
-            quality: "text".into(),
-            content,
-            source_sha256: String::new(),
-            tag: None,
-            schedule_at: None,
-            deadline_at: None,
-        }
-    }
-
-    fn queued(pages: u32) -> Job {
-        accept(acceptance(Content::Ready(DocumentId::new(), pages)), now()).into_job()
-    }
-
-    fn calling(pages: u32) -> Job {
-        match Stage::of(queued(pages)) {
-            Stage::Queued(queued) => queued.dial(now()).0.into_job(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn confirm(pages: impl IntoIterator<Item = u32>) -> Progress {
-        let pages = pages
-            .into_iter()
-            .map(|page| PageConfirmation { page, confirmed_at: now(), bytes: 1, duration_ms: 1 })
-            .collect();
-        Progress { first_data_at: Some(now()), pages, ..Progress::default() }
-    }
-
-    fn end(job: Job, last: &Progress, end: CallEnd) -> (Job, Outcome) {
-        match Stage::of(job) {
-            Stage::Calling(calling) => {
-                let (moved, outcome) = calling.ended(1, last, end, now(), 1);
-                (moved.into_job(), outcome)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn begins_where_its_content_and_time_put_it() {
-        let later = now() + SignedDuration::from_hours(1);
-        let cases = [
-            (Content::Ready(DocumentId::new(), 1), None, State::Queued, now()),
-            (Content::Ready(DocumentId::new(), 1), Some(later), State::Scheduled, later),
-            (Content::Sources(vec![DocumentId::new()]), Some(later), State::Preparing, later),
-        ];
-        for (content, schedule_at, state, first_send) in cases {
-            let moved = accept(Acceptance { schedule_at, ..acceptance(content) }, now());
-            assert_eq!(moved.job().state, state);
-            assert_eq!(moved.job().updated_at, now());
-            assert_eq!(moved.job().deadline_at, first_send + SignedDuration::from_hours(3));
-            assert_eq!(moved.events().len(), 1);
-            assert_eq!(moved.events()[0].kind, format!("fax.{state}"));
-        }
-    }
-
-    #[test]
-    fn success_needs_every_page_confirmed_whatever_the_route_says() {
-        let (job, outcome) = end(calling(3), &confirm(1..=2), CallEnd::Delivered);
-        assert_eq!((job.state, job.confirmed_pages), (State::Waiting, 2));
-        assert_eq!((outcome.class, outcome.detail.page), (Class::PageNotConfirmed, Some(3)));
-        let (job, _) = end(calling(3), &confirm(1..=3), CallEnd::Failed(Fault::t30(49)));
-        assert_eq!(job.state, State::Delivered);
-        let (job, _) = end(calling(3), &confirm([2, 3, 1, 1, 4]), CallEnd::Delivered);
-        assert_eq!(job.confirmed_pages, 1, "only what continues the run counts");
-    }
-
-    #[test]
-    fn page_data_makes_it_sending_once() {
-        let Stage::Calling(call) = Stage::of(calling(2)) else { panic!() };
-        let moved = call.progressed(&confirm([]), now());
-        assert_eq!((moved.job().state, moved.events().len()), (State::Sending, 1));
-        let Stage::Calling(call) = Stage::of(moved.into_job()) else { panic!() };
-        let moved = call.progressed(&confirm([1]), now());
-        let kinds: Vec<_> = moved.events().iter().map(|event| event.kind.as_str()).collect();
-        assert_eq!(kinds, ["fax.page_confirmed"]);
-    }
-
-    #[test]
-    fn cancelling_depends_on_where_it_stands() {
-        let job = Stage::of(queued(1)).cancel("the sender", now()).unwrap().into_job();
-        assert_eq!(job.state, State::Cancelled);
-        assert_eq!(Stage::of(job).cancel("the sender", now()), Err(State::Cancelled));
-
-        let job = Stage::of(calling(2)).cancel("the sender", now()).unwrap().into_job();
-        assert_eq!(job.state, State::Dialing, "the call ends it");
-        let (job, _) = end(job, &confirm([1]), CallEnd::Failed(Fault::sip(486)));
-        assert_eq!((job.state, job.confirmed_pages), (State::Cancelled, 1));
-        assert_eq!(job.outcome.unwrap().human, "Cancelled by the sender. It is not tried again.");
-
-        let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
-        assert_eq!(
-            end(job, &confirm([1]), CallEnd::Delivered).0.state,
-            State::Delivered,
-            "too late is told as it is"
-        );
-        let job = Stage::of(calling(1)).cancel("the sender", now()).unwrap().into_job();
-        let lost = CallEnd::Failed(Fault::of(Class::UnknownOutcome).on_page(1));
-        assert_eq!(end(job, &confirm([]), lost).0.outcome.unwrap().class, Class::UnknownOutcome);
-    }
-
-    #[test]
-    fn only_a_job_at_rest_expires_and_only_then() {
-        let late = now() + SignedDuration::from_hours(3);
-        assert!(Stage::of(queued(1)).expire(late - SignedDuration::from_millis(1)).is_none());
-        assert_eq!(Stage::of(queued(1)).expire(late).unwrap().job().state, State::Expired);
-        assert!(Stage::of(calling(1)).expire(late).is_none());
-        let half = Job { confirmed_pages: 1, state: State::Waiting, ..queued(2) };
-        assert_eq!(Stage::of(half).expire(late).unwrap().job().state, State::Partial);
-        let held = Job { state: State::Held, ..queued(1) };
-        assert!(Stage::of(held).expire(late).is_none());
-    }
-
-    #[test]
-    fn a_sleeper_wakes_at_its_time() {
-        let later = now() + SignedDuration::from_hours(1);
-        let job = Job { state: State::Waiting, next_try_at: Some(later), ..queued(1) };
-        let wake = |job: &Job, at| match Stage::of(job.clone()) {
-            Stage::Sleeping(sleeping) => sleeping.due(at).map(|moved| moved.job().state),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(wake(&job, now()), None);
-        assert_eq!(wake(&job, later), Some(State::Queued));
-        assert_eq!(wake(&Job { state: State::Held, ..job }, later), None);
-    }
-
-    #[test]
-    fn an_interrupted_call_is_queued_again_and_charged_nothing() {
-        let (job, outcome) =
-            end(calling(1), &Progress::default(), CallEnd::Failed(Fault::of(Class::Interrupted)));
-        assert_eq!((job.state, job.counters.dials, job.attempts), (State::Queued, 0, 1));
-        assert_eq!(outcome.next_try_at, Some(now()));
-    }
-
-    #[test]
-    fn every_move_is_a_later_version() {
-        let job = queued(1);
-        let moved = Stage::of(job.clone()).cancel("x", now() - SignedDuration::from_hours(1)).unwrap();
-        assert!(moved.job().updated_at > job.updated_at, "even when the clock was set back");
-    }
-}
+mod tests;

@@ -57,7 +57,7 @@ pub(super) fn allowed_origin(headers: &HeaderMap, caller: &Caller) -> Result<Opt
     if listed.is_empty() {
         return Ok(None);
     }
-    let is_listed = |origin: &str| listed.iter().any(|one| one.eq_ignore_ascii_case(origin));
+    let is_listed = |origin: &str| listed.iter().any(|one| one.as_str().eq_ignore_ascii_case(origin));
     if origin.to_str().is_ok_and(is_listed) {
         return Ok(Some(origin.clone()));
     }

@@ -71,6 +71,12 @@ problems! {
         "The key is in a state in which this cannot be done; the detail names it.";
     SEAL_CONFLICT = "seal-wrong-state", 409, "Conflict", "seal_wrong_state", "seal.wrong_state",
         "The sealing key is in a state in which this cannot be done; the detail says which and what to do.";
+    NOT_RECOVERABLE = "api-key-not-recoverable", 409, "Conflict", "not_recoverable", "api_key.not_recoverable",
+        "The token of this key was shown once and is not kept. Rotate the key to get a new token, or make one with recoverable set.";
+    ACCOUNT_KEY_EXISTS = "account-key-exists", 409, "Conflict", "account_key_exists", "account_key.exists",
+        "The appliance has one account key. Show it, or reset it to get a new one.";
+    LAST_ADMINISTRATOR = "last-administrator", 409, "Conflict", "last_administrator", "account.last_administrator",
+        "Somebody must be able to manage the appliance. Make another global administrator first.";
     IDEMPOTENCY_IN_FLIGHT = "idempotency-in-flight", 409, "Conflict", "idempotency_in_flight", "request.in_flight",
         "A request with the same Idempotency-Key is still being worked on. Wait a moment and send it again.";
     TOO_LARGE = "payload-too-large", 413, "Payload Too Large", "payload_too_large", "fax.too_large",
@@ -157,6 +163,11 @@ impl ApiError {
 
     /// 500; `cause` goes to the log only.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
+        Self::internal_with(cause, "Something went wrong on our side.")
+    }
+
+    /// 500 with a sentence of its own; `cause` goes to the log only.
+    pub fn internal_with(cause: &dyn std::error::Error, detail: &str) -> Self {
         let mut chain = cause.to_string();
         let mut source = cause.source();
         while let Some(next) = source {
@@ -164,7 +175,7 @@ impl ApiError {
             source = next.source();
         }
         log::error!("a request failed: {chain}");
-        Self::new(&INTERNAL, "Something went wrong on our side.")
+        Self::new(&INTERNAL, detail)
     }
 
     /// 503 that asks to come back.

@@ -1,8 +1,10 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, NO_SCOPE, NOT_FOUND, SEAL_CONFLICT, UNSUPPORTED_TYPE,
+    ACCOUNT_KEY_EXISTS, ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, LAST_ADMINISTRATOR, NO_SCOPE,
+    NOT_FOUND, NOT_RECOVERABLE, SEAL_CONFLICT, UNSUPPORTED_TYPE,
 };
+use crate::access::records::Standing;
 use crate::audit::AuditError;
 use crate::auth::AuthError;
 use crate::convert::ConvertError;
@@ -90,13 +92,21 @@ impl From<AuthError> for ApiError {
         match &error {
             AuthError::Invalid { field, .. } => Self::field(field, "invalid", format!("{error}.")),
             AuthError::NotFound => Self::new(&KEY_NOT_FOUND, "No API key with this id."),
-            AuthError::State(standing) => Self::new(&KEY_CONFLICT, format!("The API key is {standing}.")),
-            AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),
-            AuthError::TooOften { retry_after_s } => Self::rate_limited(
-                "Tokens can be identified some thirty times a minute.",
-                "global",
-                *retry_after_s,
+            AuthError::State(standing) => Self::new(&KEY_CONFLICT, state_sentence(*standing)),
+            AuthError::NotRecoverable(why) => Self::new(&NOT_RECOVERABLE, *why),
+            AuthError::AccountKeyExists => Self::new(&ACCOUNT_KEY_EXISTS, format!("{error}.")),
+            AuthError::NoAccount => Self::new(&NOT_FOUND, "There is no account with this id."),
+            AuthError::LastAdministrator => Self::new(&LAST_ADMINISTRATOR, format!("{error}.")),
+            AuthError::TooOften { what, retry_after_s } => {
+                Self::rate_limited(*what, "minute", *retry_after_s)
+            }
+            AuthError::Locked(locked) => Self::busy(locked.to_string(), LOCKED_RETRY_S),
+            AuthError::NotFinal(_) => Self::internal_with(
+                &error,
+                "The key is refused from now on, but that could not be stored: it would work again after the \
+                 next restart. Repeat this until it succeeds.",
             ),
+            AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),
             AuthError::Overloaded => Self::busy("Too many keys are being checked at once.", 1),
             _ => Self::internal(&error),
         }
@@ -128,6 +138,16 @@ fn sentence(error: &dyn std::error::Error) -> String {
     let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     let stop = if text.ends_with('.') { "" } else { "." };
     format!("{first}{}{stop}", rest.as_str())
+}
+
+fn state_sentence(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "The API key is active.",
+        Standing::Disabled => "The API key is disabled; enable it first.",
+        Standing::Revoked => "The API key is revoked, and a revoked key never works again; make a new one.",
+        Standing::Expired => "The API key has expired; give it a later end first.",
+        Standing::OwnerDisabled => "The owner of the API key is disabled.",
+    }
 }
 
 fn disk_full() -> ApiError {

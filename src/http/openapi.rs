@@ -11,8 +11,8 @@ use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    admin, admin_identify, admin_jobs, admin_keys, admin_seal, attempts, audit, diagnostics, fax, health,
-    inbound, key_usage, send,
+    admin, admin_identify, admin_jobs, admin_key_verbs, admin_keys, admin_seal, attempts, audit, diagnostics,
+    fax, health, inbound, key_usage, send,
 };
 use super::error::ProblemBody;
 
@@ -71,7 +71,9 @@ fn matches(template: &str, path: &str) -> bool {
         inbound::list, inbound::show, inbound::as_pdf, inbound::as_tiff,
         admin_keys::create, admin_keys::list, admin_keys::show, admin_keys::revoke, admin_keys::rotate,
         admin_identify::identify, key_usage::show,
-        admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh,
+        admin_key_verbs::update, admin_key_verbs::disable, admin_key_verbs::enable, admin_key_verbs::reveal,
+        admin_key_verbs::events, admin_key_verbs::safety,
+        admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh, admin_jobs::release,
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
         admin::config, admin::plugins,
         diagnostics::api_auth, diagnostics::api_auth_stream,

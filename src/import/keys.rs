@@ -135,6 +135,8 @@ impl Sound {
             revoked_at: self.revoked_at,
             revoked_by: self.revoked_at.map(|_| MADE_BY.to_owned()),
             revoked_reason: None,
+            recoverable: false,
+            hidden: false,
         };
         let secret = SlotRecord {
             phc: self.phc.clone(),

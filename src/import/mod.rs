@@ -187,6 +187,7 @@ impl Plan {
             name: name.to_owned(),
             role: Role::Operator,
             status: AccountStatus::Active,
+            grants: Vec::new(),
             created_at: now,
         };
         let id = account.id;

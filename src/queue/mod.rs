@@ -255,6 +255,25 @@ impl Queue {
         Ok(moved.into_job())
     }
 
+    /// Lets a held job go; `Err` with the state of one that is not held.
+    pub async fn release(&self, id: JobId) -> Result<Result<Job, State>, QueueError> {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let moved = match inner.db.move_job(id, move |stage| stage.release(now)).await? {
+            Ok(moved) => moved,
+            Err(state) => return Ok(Err(state)),
+        };
+        inner.moved(id, moved.freed()).await;
+        Ok(Ok(moved.into_job()))
+    }
+
+    /// Tells those who wait for these jobs that somebody else moved them, and looks at what can be
+    /// dialled in their place.
+    pub fn moved_elsewhere(&self, ids: &[JobId]) {
+        ids.iter().for_each(|id| self.inner.changes.tell(*id));
+        self.inner.call_dispatcher();
+    }
+
     /// Whether documents can be stored and read back at this moment.
     pub async fn check_spool(&self) -> Result<(), SpoolError> {
         let probe = self.inner.spool.put(b"probe".to_vec()).await?;

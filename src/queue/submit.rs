@@ -273,7 +273,7 @@ mod tests {
     use super::super::{Line, Parts};
     use super::*;
     use crate::auth::limits::Overspent;
-    use crate::auth::{Actor, KeyRing, NewKey};
+    use crate::auth::{self, Actor, KeyRing, NewKey};
     use crate::clock::{Clock, Work};
     use crate::codec::page::Resolution;
     use crate::codec::raster::Bitmap;
@@ -285,7 +285,6 @@ mod tests {
     use crate::route::simulator::Simulator;
     use crate::route::{BoxFuture, Call, Route, Settled};
     use crate::seal::{KeyEncryptionKey, Seal};
-    use crate::secret::Secret;
     use crate::spool::Spool;
 
     /// The simulator, as if its calls cost money.
@@ -308,8 +307,11 @@ mod tests {
     async fn site(folder: &std::path::Path, clock: &Clock) -> (Queue, Db, KeyRing) {
         let db = Db::open(&db::file_in(folder)).unwrap();
         let (seal, _) = Seal::create(&KeyEncryptionKey::load(&folder.join("keys"), true).unwrap()).unwrap();
-        let spool = Spool::open(&folder.join("spool"), Arc::new(seal)).unwrap();
-        let keys = KeyRing::load(db.clone(), Secret::new([7; 32]), clock.clone(), None).await.unwrap();
+        db.start_audit(&seal.audit_key());
+        let seal = Arc::new(seal);
+        let spool = Spool::open(&folder.join("spool"), seal.clone()).unwrap();
+        let keys =
+            KeyRing::load(db.clone(), Ok(seal), clock.clone(), auth::Settings::default()).await.unwrap();
         let parts = Parts {
             db: db.clone(),
             spool: spool.clone(),

@@ -99,6 +99,22 @@ async fn keys_and_send_work_over_the_admin_socket() {
     let twice = run(&["keys", "revoke", "0123456789ab"]).await;
     assert_eq!(twice.status.code(), Some(3), "{}", err(&twice));
 
+    let kept = run(&["keys", "create", "Kept", "--recoverable", "--per-minute", "5"]).await;
+    let kept = out(&kept).trim().to_owned();
+    let id = kept[9..21].to_owned();
+    assert_eq!(out(&run(&["keys", "reveal", &id]).await).trim(), kept);
+    assert_eq!(run(&["keys", "disable", &id]).await.status.code(), Some(0));
+    serve.http.get("/fax", &kept).await.expect(401);
+    assert_eq!(run(&["keys", "enable", &id]).await.status.code(), Some(0));
+    let updated = run(&["keys", "update", &id, "--name", "Renamed", "--clear", "limits,note"]).await;
+    assert_eq!(updated.status.code(), Some(0), "{}", err(&updated));
+    let shown: serde_json::Value =
+        serde_json::from_str(&out(&run(&["keys", "show", &id, "--json"]).await)).unwrap();
+    assert_eq!((&shown["name"], &shown["limits"]["per_minute"]), (&"Renamed".into(), &600.into()));
+    let revoked = run(&["keys", "revoke", &id, "--reason", "compromised"]).await;
+    assert!(out(&revoked).contains("0 of its faxes are held"), "{}", out(&revoked));
+    assert_eq!(run(&["keys", "enable", &id]).await.status.code(), Some(3));
+
     let letter = folder.path().join("letter.pdf");
     std::fs::write(&letter, pdf(2)).unwrap();
     let sent = run(&["send", letter.to_str().unwrap(), "--to", "+15551234567", "--wait"]).await;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
 #![expect(unreachable_pub, reason = "nothing is outside a test binary; pub marks what its modules share")]
 
+mod api_keys;
 mod audit;
 mod bad_input;
 mod command_line;

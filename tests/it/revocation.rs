@@ -1,62 +1,130 @@
-//! No request that starts after the acknowledgement of a revocation is let in; wrong secrets never
-//! reach argon2.
+//! No request that starts after the acknowledgement of a revocation, or of anything else that takes
+//! a right away, is let in; wrong secrets never reach argon2.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyper::Method;
-use serde_json::json;
+use pagewire::access::records::AccountStatus;
+use pagewire::access::roles::Role;
+use pagewire::auth::{AccountChange, Actor};
+use pagewire::clock::Clock;
+use pagewire::config::Config;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::support::{BOOTSTRAP, Demo, Http, Serve, forged};
 
-/// Parallel clients that hammer while the key is revoked.
-const CLIENTS: usize = 16;
-const ROUNDS: usize = 10;
+/// Connections that hammer while the right is taken away.
+const CLIENTS: usize = 64;
+/// How often each way is tried; the race is over in a moment.
+const ROUNDS: usize = 4;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_starts_afterwards_is_let_in() {
-    let demo = Demo::start();
-    for round in 0..ROUNDS {
-        let new = json!({"name": format!("doomed {round}"), "scopes": ["fax:read"]});
-        let key =
-            demo.http.json(Method::POST, "/admin/api-keys", &demo.admin_key, new).await.expect(200).json();
-        let token = key["token"].as_str().unwrap().to_owned();
-        let revoked = Arc::new(AtomicBool::new(false));
+/// Clients that use a key over and over on one path.
+struct Hammer {
+    is_over: Arc<AtomicBool>,
+    let_in: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Hammer {
+    /// Returns when all clients are at it; `refusal` is the status they get in the end.
+    async fn start(http: &Http, token: &str, path: &'static str, refusal: u16) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
         let let_in = Arc::new(AtomicU64::new(0));
-        let clients: Vec<_> = (0..CLIENTS)
+        let clients = (0..CLIENTS)
             .map(|_| {
-                let (http, token, revoked, let_in) =
-                    (demo.http.clone(), token.clone(), revoked.clone(), let_in.clone());
+                let (http, token) = (http.clone(), token.to_owned());
+                let (is_over, let_in) = (is_over.clone(), let_in.clone());
                 tokio::spawn(async move {
                     let mut connection = http.connect().await;
                     let mut refused = 0;
-                    while refused < 50 {
-                        let after = revoked.load(Ordering::SeqCst);
+                    while refused < 10 {
+                        let after = is_over.load(Ordering::SeqCst);
                         let answer =
-                            connection.call(Method::GET, "/fax", &[("x-api-key", &token)], "").await.unwrap();
+                            connection.call(Method::GET, path, &[("x-api-key", &token)], "").await.unwrap();
                         match answer.status {
                             // A full minute is told to good keys only.
                             200 | 429 => {
                                 assert!(!after, "let in after the acknowledgement");
                                 let_in.fetch_add(1, Ordering::Relaxed);
                             }
-                            401 => refused += 1,
+                            status if status == refusal => refused += 1,
                             other => panic!("status {other}"),
                         }
                     }
                 })
             })
             .collect();
-        while let_in.load(Ordering::Relaxed) < CLIENTS as u64 * 5 {
+        let hammer = Self { is_over, let_in, clients };
+        while hammer.let_in.load(Ordering::Relaxed) < CLIENTS as u64 * 3 {
             tokio::task::yield_now().await;
         }
-        let path = format!("/admin/api-keys/{}", key["key_id"].as_str().unwrap());
-        demo.http.json(Method::DELETE, &path, &demo.admin_key, json!({})).await.expect(200);
-        revoked.store(true, Ordering::SeqCst);
-        for client in clients {
+        hammer
+    }
+
+    /// The acknowledgement has come: from here on nobody may be let in.
+    async fn finish(self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        for client in self.clients {
             client.await.unwrap();
         }
     }
+}
+
+async fn new_key(http: &Http, by: &str, body: Value) -> (String, String) {
+    let key = http.json(Method::POST, "/admin/api-keys", by, body).await.expect(200).json();
+    (key["key_id"].as_str().unwrap().to_owned(), key["token"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_starts_afterwards_is_let_in() {
+    let demo = Demo::start();
+    let (http, admin) = (&demo.http, &demo.admin_key);
+    let ways = [
+        (Method::DELETE, "", json!({})),
+        (Method::POST, "/disable", json!({})),
+        (Method::POST, "/rotate", json!({"grace_seconds": 0})),
+        (Method::PATCH, "", json!({"ip_allow": ["192.0.2.0/24"]})),
+    ];
+    for round in 0..ROUNDS {
+        for (method, verb, body) in &ways {
+            let new = json!({"name": format!("doomed {round}"), "scopes": ["fax:read"]});
+            let (id, token) = new_key(http, admin, new).await;
+            let hammer = Hammer::start(http, &token, "/fax", 401).await;
+            let path = format!("/admin/api-keys/{id}{verb}");
+            http.json(method.clone(), &path, admin, body.clone()).await.expect(200);
+            hammer.finish().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_loses_its_keys_lose() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = |name: &str| match name {
+        "PAGEWIRE_DATA_DIR" => Some(folder.path().display().to_string()),
+        "PAGEWIRE_LISTEN" => Some("127.0.0.1:0".to_owned()),
+        "API_KEY" => Some(BOOTSTRAP.to_owned()),
+        _ => None,
+    };
+    let config = Config::load(None, env).unwrap().validated().unwrap();
+    let running = pagewire::serve::start(config, Clock::System).await.unwrap();
+    let (http, keys) = (Http::new(running.address), running.app.keys());
+    let by = Actor::Cli { uid: 0 };
+    let disabled = AccountChange { status: Some(AccountStatus::Disabled), ..AccountChange::default() };
+    let demoted = AccountChange { role: Some(Role::Viewer), ..AccountChange::default() };
+    for round in 0..ROUNDS {
+        for (change, refusal) in [(&disabled, 401), (&demoted, 403)] {
+            let owner = format!("owner {round} {refusal}");
+            let (_, token) = new_key(&http, BOOTSTRAP, json!({"name": "doomed", "owner": owner})).await;
+            let account = keys.list_accounts().into_iter().find(|account| account.name == owner).unwrap();
+            let hammer = Hammer::start(&http, &token, "/inbound", refusal).await;
+            keys.set_account(account.id, change.clone(), &by).await.unwrap();
+            hammer.finish().await;
+        }
+    }
+    running.stop().await;
 }
 
 async fn argon2_runs(metrics: &Http) -> u64 {

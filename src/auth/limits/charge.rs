@@ -210,6 +210,7 @@ mod tests {
     use crate::access::kind::{Kind, Limits};
     use crate::access::outcome::Outcome;
     use crate::auth::NewKey;
+    use crate::auth::Revocation;
     use crate::auth::keys::tests::{CLI, Fixture, named};
 
     fn of_kind(kind: Kind, owner: &str) -> NewKey {
@@ -273,7 +274,7 @@ mod tests {
 
         let production = caller(&fixture, of_kind(Kind::Production, "clinic")).await;
         charged(&fixture, &keys[4]).unwrap();
-        fixture.ring.revoke(&production.key_id.unwrap(), None, &CLI).await.unwrap();
+        fixture.ring.revoke(&production.key_id.unwrap(), Revocation::default(), &CLI).await.unwrap();
         assert_eq!(charged(&fixture, &keys[4]), Err((Limit::Owner, 60)), "only active keys count");
 
         let end = fixture.clock.now() + SignedDuration::from_secs(30);

@@ -4,6 +4,7 @@
 //! among them, and for argon2 runs without a prefilter. Refuses: to keep a good key out; a request
 //! is counted after it was seen to bring none.
 
+use crate::access::token::KeyId;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const ANONYMOUS_PER_MINUTE: std::num::NonZeroU32 = nonzero!(600u32);
 /// Argon2 runs per address and minute for secrets without a prefilter: enough for a client that
 /// just comes back after the pepper was lost, little for a guesser of 256 bits.
 const UNFILTERED_PER_MINUTE: std::num::NonZeroU32 = nonzero!(10u32);
+/// Times the token of one key is shown: at once, and then per minute. A person who copies it needs
+/// one or two.
+const REVEALS_PER_MINUTE: std::num::NonZeroU32 = nonzero!(5u32);
 /// Addresses remembered; a flood from more than these shares one bucket.
 const ADDRESSES: usize = 10_000;
 /// At most this often those that recovered are looked for.
@@ -76,6 +80,24 @@ impl Unfiltered {
     }
 }
 
+/// How often the token of each key is shown.
+pub(in crate::auth) struct Reveals {
+    limiter: DefaultKeyedRateLimiter<KeyId>,
+}
+
+impl Reveals {
+    pub(in crate::auth) fn new() -> Self {
+        Self { limiter: RateLimiter::keyed(Quota::per_minute(REVEALS_PER_MINUTE)) }
+    }
+
+    /// Takes one, or says how many seconds to wait.
+    pub(in crate::auth) fn take(&self, key: KeyId) -> Result<(), u64> {
+        self.limiter
+            .check_key(&key)
+            .map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()).as_secs() + 1)
+    }
+}
+
 struct Buckets {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     swept: Mutex<Option<Instant>>,
@@ -115,7 +137,7 @@ impl Buckets {
 }
 
 /// What one customer has: an IPv4 address, or the /64 network of an IPv6 address.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(in crate::auth) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -88,7 +88,9 @@ impl Overview {
             }
             owner.quota = owner.quota.largest(Quota::of(record).times(OWNER_FACTOR));
             if record.kind == Kind::Restricted {
-                overview.origins.extend(record.allowed_origins.iter().map(|text| text.to_ascii_lowercase()));
+                overview
+                    .origins
+                    .extend(record.allowed_origins.iter().map(|origin| origin.as_str().to_owned()));
             }
         }
         overview

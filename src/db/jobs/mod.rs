@@ -6,13 +6,14 @@
 //! comes out of a [`Moved`].
 //!
 //! Invariant of `blocked`: whenever a queued job is blocked, another job to its number is under
-//! way, waiting, or queued and not blocked; and each job that leaves the number for good unblocks
-//! the next one in the same transaction.
+//! way, waiting, or queued and not blocked; and each job that leaves the number, for good or to be
+//! held, unblocks the next one in the same transaction.
 
 mod dispatch;
 mod list;
 mod recovery;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
 pub use self::dispatch::{Agenda, Claim};
@@ -21,7 +22,8 @@ pub use self::recovery::LostCall;
 use super::audit::Audited;
 use super::idempotency::Answer;
 use super::{Db, DbError, events, from_ms, idempotency, optional, parse, to_ms};
-use crate::fax::job::Job;
+use crate::access::token::KeyId;
+use crate::fax::job::{Job, State};
 use crate::fax::retry::Counters;
 use crate::fax::transition::{Moved, Stage};
 use crate::id::{DocumentId, JobId};
@@ -43,7 +45,7 @@ const UPDATE: &str = "UPDATE jobs SET state = :state, status = :status, blocked 
      pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
-     outcome = :outcome, next_try_at = :next_try_at, lease_until = :lease_until, \
+     outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
      cancel_asked_by = :cancel_asked_by, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
 
@@ -62,7 +64,16 @@ impl Db {
             insert(transaction, &moved)?;
             let seq = transaction.last_insert_rowid();
             events::append(transaction, moved.events())?;
-            Ok(Job { seq, ..moved.into_job() })
+            let job = Job { seq, ..moved.into_job() };
+            if !holds_faxes(transaction, job.key_id.as_deref())? {
+                return Ok(job);
+            }
+            // Taken in before its key was revoked, stored after: it is held like those before it.
+            let now = job.updated_at;
+            match Stage::of(job.clone()).hold(now) {
+                Some(moved) => store(transaction, &moved).map(|()| moved.into_job()),
+                None => Ok(job),
+            }
         })
         .await
     }
@@ -110,7 +121,29 @@ fn moved<E>(
     }
 }
 
-/// Writes what a transition made, with its events; the end of a job frees its number.
+/// Holds all faxes of a key that no call is under way for; answers which.
+pub(super) fn hold_all(
+    transaction: &Transaction<'_>,
+    key_id: KeyId,
+    now: Timestamp,
+) -> Result<Vec<JobId>, DbError> {
+    let mut held = Vec::new();
+    let jobs = read_all(
+        transaction,
+        "WHERE key_id = ?1 AND state IN ('preparing', 'scheduled', 'queued', 'waiting') ORDER BY seq",
+        [key_id.to_string()],
+    )?;
+    for job in jobs {
+        if let Some(moved) = Stage::of(job).hold(now) {
+            store(transaction, &moved)?;
+            held.push(moved.job().id);
+        }
+    }
+    Ok(held)
+}
+
+/// Writes what a transition made, with its events; the end of a job, or its holding, frees its
+/// number.
 fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
     let job = moved.job();
     let counters = &job.counters;
@@ -132,6 +165,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":human_answers": counters.human_answers,
         ":outages": counters.outages,
         ":outcome": job.outcome.as_ref().map(to_json),
+        ":deadline_at": to_ms(job.deadline_at),
         ":next_try_at": job.next_try_at.map(to_ms),
         ":lease_until": job.lease_until.map(to_ms),
         ":cancel_asked_by": job.cancel_asked_by,
@@ -141,10 +175,17 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
     if changed != 1 {
         return Err(DbError::Conflict);
     }
-    if job.state.is_final() {
+    if job.state.is_final() || job.state == State::Held {
         transaction.prepare_cached(UNBLOCK_NEXT)?.execute([job.to.as_e164()])?;
     }
     events::append(transaction, moved.events())
+}
+
+fn holds_faxes(transaction: &Transaction<'_>, key_id: Option<&str>) -> Result<bool, DbError> {
+    let Some(key_id) = key_id else { return Ok(false) };
+    let mut statement =
+        transaction.prepare_cached("SELECT 1 FROM api_keys WHERE id = ?1 AND holds_faxes = 1")?;
+    Ok(statement.exists([key_id])?)
 }
 
 fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
@@ -270,11 +311,11 @@ fn ids_from_json(json: &str) -> Result<Vec<DocumentId>, DbError> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::db::idempotency::RequestName;
-    use crate::fax::job::{Priority, State};
+    use crate::fax::job::Priority;
     use crate::fax::transition::{Acceptance, Content, accept};
     use crate::id::AccountId;
 

@@ -13,7 +13,7 @@ use super::{answer, get, json, post, query};
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::fax::job::{Job, PublicStatus, State};
-use crate::http::error::{ApiError, ProblemBody};
+use crate::http::error::{ApiError, CONFLICT, ProblemBody};
 use crate::http::request::Request;
 use crate::limits;
 use crate::queue::{ListFilter, Position};
@@ -32,7 +32,10 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let refresh = warp::path!("admin" / "fax-jobs" / String / "refresh")
         .and(post(app))
         .then(|id, request| answer(refresh(id, request)));
-    list.or(show).unify().or(pdf).unify().or(refresh).unify().boxed()
+    let release = warp::path!("admin" / "fax-jobs" / String / "release")
+        .and(post(app))
+        .then(|id, request| answer(release(id, request)));
+    list.or(show).unify().or(pdf).unify().or(refresh).unify().or(release).unify().boxed()
 }
 
 /// Filters of the list of all faxes.
@@ -145,6 +148,24 @@ pub(in crate::http) async fn as_pdf(id: String, request: Request) -> Result<Resp
 pub(in crate::http) async fn refresh(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::Admin).await?;
     json(StatusCode::OK, &AdminFax::from(&own_job(&request, &id)?))
+}
+
+/// Let a held fax go
+///
+/// It is dialled as soon as its turn comes, or at its send time.
+#[utoipa::path(post, path = "/admin/fax-jobs/{id}/release", tag = "admin", params(("id" = String, Path,)),
+    security(("api_key" = ["admin"])),
+    responses((status = 200, body = AdminFax), (status = 404, description = "No such fax", body = ProblemBody),
+        (status = 409, description = "The fax is not held", body = ProblemBody)))]
+pub(in crate::http) async fn release(id: String, request: Request) -> Result<Response, ApiError> {
+    let request = request.permit(Scope::Admin).await?;
+    let job = own_job(&request, &id)?;
+    match request.app.queue().release(job.id).await? {
+        Ok(job) => json(StatusCode::OK, &AdminFax::from(&job)),
+        Err(state) => {
+            Err(ApiError::new(&CONFLICT, format!("The fax is {state}; only a held fax can be released.")))
+        }
+    }
 }
 
 /// The states a status word means.

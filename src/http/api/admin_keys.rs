@@ -1,5 +1,7 @@
 //! `/admin/api-keys`: API keys, in Faxbot's shape.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,28 +14,41 @@ use warp::reply::Response;
 
 use super::{answer, delete, get, id, json, post};
 use crate::access::UnknownName;
-use crate::access::kind::Kind;
+use crate::access::cidr::Cidr;
+use crate::access::kind::{Kind, Limits};
+use crate::access::origin::Origin;
 use crate::access::resources::Resources;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
 use crate::app::App;
-use crate::auth::{KeyView, NewKey};
+use crate::auth::{KeyView, NewKey, Revocation};
 use crate::http::error::{ApiError, KEY_NOT_FOUND, NAME_REQUIRED, ProblemBody};
 use crate::http::request::{Permitted, Request};
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let create = warp::path!("admin" / "api-keys").and(post(app)).then(|request| answer(create(request)));
     let list = warp::path!("admin" / "api-keys").and(get(app)).then(|request| answer(list(request)));
-    let show = warp::path!("admin" / "api-keys" / String)
+    let show = warp::path!("admin" / "api-keys" / KeySegment)
         .and(get(app))
         .then(|id, request| answer(show(id, request)));
-    let revoke = warp::path!("admin" / "api-keys" / String)
+    let revoke = warp::path!("admin" / "api-keys" / KeySegment)
         .and(delete(app))
         .then(|id, request| answer(revoke(id, request)));
     let rotate = warp::path!("admin" / "api-keys" / String / "rotate")
         .and(post(app))
         .then(|id, request| answer(rotate(id, request)));
     create.or(list).unify().or(show).unify().or(revoke).unify().or(rotate).unify().boxed()
+}
+
+/// The part of a path that names a key; not that of an address of its own beside them.
+pub(in crate::http) struct KeySegment(pub(super) String);
+
+impl FromStr for KeySegment {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "safety" { Err(()) } else { Ok(Self(text.to_owned())) }
+    }
 }
 
 /// What a new key shall be.
@@ -47,7 +62,7 @@ pub(in crate::http) struct CreateKey {
     owner: Option<String>,
     /// For instance `fax:send`; by default sending, reading and cancelling faxes, listing and reading the inbox
     scopes: Option<Vec<String>>,
-    /// `production` (default) or `development`
+    /// `production` (default), `development` or `restricted`
     kind: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
@@ -59,6 +74,13 @@ pub(in crate::http) struct CreateKey {
     /// What it may reach: `to_prefixes`, `all_jobs`
     #[schema(value_type = Option<Object>)]
     resources: Option<Resources>,
+    /// Web origins it is used from, like `https://app.example.org`; for restricted keys
+    allowed_origins: Vec<String>,
+    /// `per_minute`, `per_hour`, `pages_per_day`, `new_destinations_per_day`; those of its kind where there is none
+    #[schema(value_type = Option<Object>)]
+    limits: Option<Limits>,
+    /// Whether its token can be shown again; it is kept sealed
+    recoverable: bool,
 }
 
 /// A new key; the only answer its token is in.
@@ -101,6 +123,12 @@ pub(in crate::http) struct ApiKeyDetails {
     #[schema(value_type = Object)]
     resources: Resources,
     ip_allow: Vec<String>,
+    allowed_origins: Vec<String>,
+    /// In force: its own, else those of its kind.
+    #[schema(value_type = Object)]
+    limits: Limits,
+    recoverable: bool,
+    created_by: String,
     last_used_ip: Option<String>,
     use_count: u64,
     revoked_reason: Option<String>,
@@ -132,6 +160,10 @@ impl From<&KeyView> for ApiKeyDetails {
             not_before: record.not_before,
             resources: record.resources.clone(),
             ip_allow: record.ip_allow.iter().map(ToString::to_string).collect(),
+            allowed_origins: record.allowed_origins.iter().map(ToString::to_string).collect(),
+            limits: record.limits_in_force(),
+            recoverable: record.recoverable,
+            created_by: record.created_by.clone(),
             last_used_ip: record.last_used_ip.map(|address| address.to_string()),
             use_count: record.use_count,
             revoked_reason: record.revoked_reason.clone(),
@@ -141,6 +173,10 @@ impl From<&KeyView> for ApiKeyDetails {
 }
 
 /// Make a key
+///
+/// A key makes keys only within itself: within its scopes, resources, addresses, limits and end. What
+/// is left out is bounded as the maker is; so a key that an admin key makes without `expires_at` ends
+/// when the admin key does. Keys without an end are made on the appliance, by `pagewire keys create`.
 #[utoipa::path(post, path = "/admin/api-keys", tag = "keys", security(("api_key" = ["keys:manage"])),
     request_body = CreateKey,
     responses((status = 200, body = CreatedKey), (status = 400, description = "No name", body = ProblemBody),
@@ -158,13 +194,10 @@ pub(in crate::http) async fn create(request: Request) -> Result<Response, ApiErr
         owner: body.owner,
         scopes: body.scopes.map(|names| scopes(&names)).transpose()?,
         resources: body.resources.unwrap_or_default(),
-        ip_allow: body
-            .ip_allow
-            .iter()
-            .map(|text| {
-                text.parse().map_err(|error| ApiError::field("ip_allow", "invalid", format!("{error}")))
-            })
-            .collect::<Result<_, _>>()?,
+        ip_allow: networks(&body.ip_allow)?,
+        allowed_origins: origins(&body.allowed_origins)?,
+        limits: body.limits.unwrap_or_default(),
+        recoverable: body.recoverable,
         not_before: body.not_before,
         expires_at: body.expires_at,
     };
@@ -192,23 +225,28 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
 #[utoipa::path(get, path = "/admin/api-keys/{id}", tag = "keys", params(("id" = String, Path,)),
     security(("api_key" = ["keys:read"])),
     responses((status = 200, body = ApiKey), (status = 404, description = "No such key", body = ProblemBody)))]
-pub(in crate::http) async fn show(id: String, request: Request) -> Result<Response, ApiError> {
+pub(in crate::http) async fn show(id: KeySegment, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::KeysRead).await?;
-    json(StatusCode::OK, &ApiKey::from(&own_key(&request, &id)?))
+    json(StatusCode::OK, &ApiKey::from(&own_key(&request, &id.0)?))
 }
 
 /// Why a key ends.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::http) struct RevokeKey {
+    /// Why; `compromised` always holds the key's faxes
     reason: Option<String>,
+    /// Whether faxes that are not being sent yet are held, until an administrator releases them
+    hold_faxes: bool,
 }
 
-/// That it was done.
+/// What the end of a key brought with it.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct Done {
+pub(in crate::http) struct RevokedKey {
     /// Always `ok`.
     status: &'static str,
+    /// Faxes that are held now.
+    held_faxes: usize,
 }
 
 /// End a key for good
@@ -216,13 +254,16 @@ pub(in crate::http) struct Done {
 /// No request that starts after the answer is let in with it.
 #[utoipa::path(delete, path = "/admin/api-keys/{id}", tag = "keys", params(("id" = String, Path,)),
     security(("api_key" = ["keys:manage"])), request_body = Option<RevokeKey>,
-    responses((status = 200, body = Done), (status = 404, description = "No such key", body = ProblemBody)))]
-pub(in crate::http) async fn revoke(id: String, request: Request) -> Result<Response, ApiError> {
+    responses((status = 200, body = RevokedKey), (status = 404, description = "No such key", body = ProblemBody),
+        (status = 422, description = "A field cannot be used", body = ProblemBody)))]
+pub(in crate::http) async fn revoke(id: KeySegment, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::KeysManage).await?;
-    let view = own_key(&request, &id)?;
+    let view = own_key(&request, &id.0)?;
     let body: RevokeKey = request.body()?.json().await?;
-    request.app.keys().revoke(&view.record.id, body.reason, &request.caller.actor()).await?;
-    json(StatusCode::OK, &Done { status: "ok" })
+    let revocation = Revocation { reason: body.reason, hold_faxes: body.hold_faxes, ..Revocation::default() };
+    let revoked = request.app.keys().revoke(&view.record.id, revocation, &request.caller.actor()).await?;
+    request.app.queue().moved_elsewhere(&revoked.held);
+    json(StatusCode::OK, &RevokedKey { status: "ok", held_faxes: revoked.held.len() })
 }
 
 /// How to change a key's secret.
@@ -271,7 +312,7 @@ pub(super) fn own_key(request: &Permitted, text: &str) -> Result<KeyView, ApiErr
     if request.caller.sees(view.record.owner) { Ok(view) } else { Err(missing()) }
 }
 
-fn view_of(request: &Permitted, id: &KeyId) -> Result<KeyView, ApiError> {
+pub(super) fn view_of(request: &Permitted, id: &KeyId) -> Result<KeyView, ApiError> {
     request.app.keys().get(id).ok_or_else(|| ApiError::new(&KEY_NOT_FOUND, "No API key with this id."))
 }
 
@@ -280,6 +321,19 @@ fn kind(name: Option<&str>) -> Result<Kind, ApiError> {
     name.parse().map_err(|error: UnknownName| ApiError::field("kind", "unknown_kind", error.to_string()))
 }
 
-fn scopes(names: &[String]) -> Result<ScopeSet, ApiError> {
+pub(super) fn scopes(names: &[String]) -> Result<ScopeSet, ApiError> {
     ScopeSet::parse(names).map_err(|error| ApiError::field("scopes", "unknown_scope", error.to_string()))
+}
+
+pub(super) fn networks(texts: &[String]) -> Result<Vec<Cidr>, ApiError> {
+    each(texts, "ip_allow")
+}
+
+pub(super) fn origins(texts: &[String]) -> Result<Vec<Origin>, ApiError> {
+    each(texts, "allowed_origins")
+}
+
+fn each<T: FromStr<Err: Display>>(texts: &[String], field: &str) -> Result<Vec<T>, ApiError> {
+    let refused = |error: T::Err| ApiError::field(field, "invalid", format!("'{field}': {error}."));
+    texts.iter().map(|text| text.parse().map_err(refused)).collect()
 }
