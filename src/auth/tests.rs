@@ -1,4 +1,5 @@
-//! Properties that hold for keys of every kind, tried with many of them.
+//! Properties that hold for keys of every kind, tried with many of them; and what the safety report
+//! says of them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,10 +7,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Revocation;
 use super::caller::{Actor, Caller};
 use super::changes::{LONGEST_GRACE, grace_end};
 use super::entry::{Entry, Which};
+use super::keys::tests::{CLI, Fixture, named};
 use super::minting::{self, KeyChange, LimitsChange, NewKey, ResourcesChange};
+use super::safety::{self, Finding};
 use crate::access::kind::{Kind, Limits, Mode, RevealPolicy};
 use crate::access::records::{
     AccountKind, AccountRecord, AccountStatus, KeyRecord, SlotRecord, Status, StoredKey,
@@ -270,5 +274,32 @@ fn two_secrets_are_never_both_dead_nor_both_eternal() {
                 assert_ne!(previous.phc.reveal(), entry.slot(Which::Current, at).unwrap().phc.reveal());
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_careless_key_is_named_and_a_careful_or_ended_one_is_not() {
+    let fixture = Fixture::new().await;
+    let end = fixture.clock.now() + SignedDuration::from_hours(24 * 200);
+    let (_, careless) = fixture.make(NewKey { recoverable: true, ..named("a") }).await;
+    let careful = NewKey {
+        expires_at: Some(end),
+        ip_allow: vec!["10.0.0.0/8".parse().unwrap()],
+        limits: Limits { per_hour: Some(5), ..Limits::default() },
+        ..named("b")
+    };
+    let (token, careful) = fixture.make(careful).await;
+    let found = |id| safety::findings(&fixture.ring.get(id).unwrap(), fixture.clock.now());
+    use Finding::{Idle90Days, NeverExpires, NoAddressList, NoCustomLimit, Recoverable};
+    assert_eq!(found(&careless), [NeverExpires, NoCustomLimit, NoAddressList, Recoverable]);
+    assert_eq!(found(&careful), []);
+    fixture.pass(24 * 3600 * 90).await;
+    assert_eq!(found(&careful), [Idle90Days]);
+    fixture.ring.verify(&token, Some("10.0.0.1".parse().unwrap())).await.unwrap();
+    assert_eq!(found(&careful), []);
+    fixture.ring.revoke(&careless, Revocation::default(), &CLI).await.unwrap();
+    assert_eq!(found(&careless), []);
+    for finding in Finding::ALL {
+        assert!(finding.sentence().ends_with('.'), "{finding}");
     }
 }

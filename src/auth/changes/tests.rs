@@ -3,7 +3,12 @@
 use super::super::keys::tests::{CLI, Fixture, named};
 use super::super::minting::tests::invalid;
 use super::*;
+use crate::access::kind::Kind;
+use crate::access::records::AccountStatus;
+use crate::access::roles::Grant;
+use crate::access::scopes::Scope;
 use crate::auth::Refusal;
+use crate::id::AccountId;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -158,4 +163,197 @@ async fn a_change_goes_on_when_its_caller_has_gone() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the key was never made");
+}
+
+fn by_account(fixture: &Fixture, name: &str) -> crate::access::records::AccountRecord {
+    fixture.ring.list_accounts().into_iter().find(|account| account.name == name).unwrap()
+}
+
+async fn told(fixture: &Fixture, id: &KeyId) -> Vec<String> {
+    let events = fixture.ring.key_events(id, None, 100).await.unwrap();
+    let kinds = events.into_iter().rev().map(|logged| logged.event.kind);
+    kinds.map(|kind| kind.trim_start_matches("api_key.").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_disabled_key_comes_back_and_a_failed_row_is_said() {
+    let mut fixture = Fixture::new().await;
+    let (token, id) = fixture.make(named("a")).await;
+    fixture.ring.verify(&token, None).await.unwrap();
+    fixture.ring.disable(&id, &CLI).await.unwrap();
+    assert_eq!(fixture.refusal(&token).await, Refusal::Disabled);
+    fixture.restart().await;
+    assert_eq!(fixture.refusal(&token).await, Refusal::Disabled);
+    fixture.ring.enable(&id, &CLI).await.unwrap();
+    fixture.ring.verify(&token, None).await.unwrap();
+
+    fixture.db.stop_writer().await;
+    let failed = fixture.ring.disable(&id, &CLI).await;
+    assert!(matches!(failed, Err(AuthError::NotFinal(_))));
+    assert_eq!(fixture.refusal(&token).await, Refusal::Disabled, "refused all the same");
+    assert!(matches!(fixture.ring.enable(&id, &CLI).await, Err(AuthError::Db(_))));
+    assert_eq!(fixture.refusal(&token).await, Refusal::Disabled);
+    fixture.reopen().await;
+    fixture.ring.verify(&token, None).await.unwrap();
+    fixture.ring.revoke(&id, Revocation::default(), &CLI).await.unwrap();
+    for result in [fixture.ring.disable(&id, &CLI).await, fixture.ring.enable(&id, &CLI).await] {
+        assert!(matches!(result, Err(AuthError::State(Standing::Revoked))));
+    }
+    assert_eq!(told(&fixture, &id).await, ["created", "disabled", "enabled", "revoked"]);
+}
+
+#[tokio::test]
+async fn the_account_key_is_one_and_for_who_may() {
+    let mut fixture = Fixture::new().await;
+    assert!(fixture.ring.account_key().is_none());
+    assert!(matches!(fixture.ring.reset_account_key(HOUR, &CLI).await, Err(AuthError::NotFound)));
+    let admin = NewKey { kind: Kind::Admin, ..named("chief") };
+    let by = async |fixture: &Fixture, new: NewKey| {
+        let (token, record) = fixture.ring.create(new, &CLI).await.unwrap();
+        let caller = fixture.ring.verify(token.text().reveal(), None).await.unwrap().caller;
+        (caller.actor(), record.owner)
+    };
+    let (chief, _) = by(&fixture, admin).await;
+    let helper_id = fixture.ring.ensure_user("helper", Role::Admin).await.unwrap();
+    let helper = NewKey { kind: Kind::Admin, owner: Some("helper".into()), ..named("helper") };
+    let (helper, _) = by(&fixture, helper).await;
+    let (operator, operator_id) = by(
+        &fixture,
+        NewKey {
+            owner: Some("clinic".into()),
+            scopes: Some([Scope::KeysReveal, Scope::KeysManage].into_iter().collect()),
+            ..named("operator")
+        },
+    )
+    .await;
+    for who in [&helper, &operator] {
+        assert!(matches!(fixture.ring.generate_account_key(who).await, Err(AuthError::Forbidden(_))));
+    }
+    let (token, record) = fixture.ring.generate_account_key(&chief).await.unwrap();
+    assert!(record.recoverable && record.expires_at.is_none());
+    assert_eq!(fixture.ring.account_key().unwrap().owner_name, "account");
+    assert!(matches!(fixture.ring.generate_account_key(&CLI).await, Err(AuthError::AccountKeyExists)));
+    let caller = fixture.ring.verify(token.text().reveal(), None).await.unwrap().caller;
+    assert!(caller.may(Scope::FaxRoute) && caller.may(Scope::InboundManage) && !caller.may(Scope::KeysRead));
+
+    for who in [&helper, &operator] {
+        assert!(matches!(fixture.ring.reveal_account_key(who).await, Err(AuthError::Forbidden(_))));
+        assert!(matches!(fixture.ring.reveal(&record.id, who).await, Err(AuthError::Forbidden(_))));
+        assert!(matches!(fixture.ring.reset_account_key(HOUR, who).await, Err(AuthError::Forbidden(_))));
+        assert!(matches!(fixture.ring.rotate(&record.id, HOUR, who).await, Err(AuthError::Forbidden(_))));
+        assert!(matches!(fixture.ring.disable(&record.id, who).await, Err(AuthError::Forbidden(_))));
+        let grants = fixture.ring.set_grants(helper_id, vec![Grant::AccountKeyShow], who).await;
+        assert!(matches!(grants, Err(AuthError::Forbidden(_))));
+    }
+    for id in [helper_id, operator_id] {
+        let grants = vec![Grant::AccountKeyShow, Grant::AccountKeyShow];
+        assert_eq!(fixture.ring.set_grants(id, grants, &CLI).await.unwrap().grants.len(), 1);
+    }
+    for who in [&helper, &operator, &chief, &CLI] {
+        let shown = fixture.ring.reveal_account_key(who).await.unwrap();
+        assert_eq!(shown.reveal(), token.text().reveal());
+    }
+    assert!(matches!(fixture.ring.reset_account_key(HOUR, &helper).await, Err(AuthError::Forbidden(_))));
+    let reset = fixture.ring.reset_account_key(HOUR, &chief).await.unwrap();
+    fixture.restart().await;
+    assert_eq!(by_account(&fixture, "helper").grants, [Grant::AccountKeyShow]);
+    let shown = fixture.ring.reveal_account_key(&CLI).await.unwrap();
+    assert_eq!(shown.reveal(), reset.token.text().reveal());
+    let change = AccountChange { status: Some(AccountStatus::Disabled), ..AccountChange::default() };
+    let built_in = fixture.ring.set_account(by_account(&fixture, "account").id, change, &CLI).await;
+    assert!(matches!(built_in, Err(AuthError::Forbidden(_))));
+    fixture.ring.revoke(&record.id, Revocation::default(), &CLI).await.unwrap();
+    assert!(fixture.ring.account_key().is_none());
+    fixture.ring.generate_account_key(&CLI).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_owners_change_holds_at_once_and_somebody_always_administrates() {
+    let mut fixture = Fixture::new().await;
+    let chief = fixture.ring.ensure_user("chief", Role::GlobalAdmin).await.unwrap();
+    let desk = fixture.ring.ensure_user("desk", Role::Operator).await.unwrap();
+    let (token, _) = fixture.make(NewKey { owner: Some("desk".into()), ..named("a") }).await;
+    let role = |role| AccountChange { role: Some(role), ..AccountChange::default() };
+    let status = |status| AccountChange { status: Some(status), ..AccountChange::default() };
+
+    assert!(fixture.ring.verify(&token, None).await.unwrap().caller.may(Scope::FaxSend));
+    fixture.ring.set_account(desk, role(Role::Viewer), &CLI).await.unwrap();
+    assert!(!fixture.ring.verify(&token, None).await.unwrap().caller.may(Scope::FaxSend));
+    fixture.ring.set_account(desk, status(AccountStatus::Disabled), &CLI).await.unwrap();
+    assert_eq!(fixture.refusal(&token).await, Refusal::OwnerDisabled);
+    let renamed = AccountChange { name: Some(" reception ".into()), ..AccountChange::default() };
+    fixture.ring.set_account(desk, renamed, &CLI).await.unwrap();
+    fixture.restart().await;
+    let stored = fixture.ring.account(desk).unwrap();
+    assert_eq!(
+        (stored.name.as_str(), stored.role, stored.status),
+        ("reception", Role::Viewer, AccountStatus::Disabled)
+    );
+    let taken = AccountChange { name: Some("Chief".into()), ..AccountChange::default() };
+    assert_eq!(invalid(fixture.ring.set_account(desk, taken, &CLI).await).0, "name");
+
+    for change in [role(Role::Admin), status(AccountStatus::Disabled)] {
+        let refused = fixture.ring.set_account(chief, change, &CLI).await;
+        assert!(matches!(refused, Err(AuthError::LastAdministrator)));
+    }
+    fixture.ring.ensure_user("second", Role::GlobalAdmin).await.unwrap();
+    fixture.ring.set_account(chief, role(Role::Operator), &CLI).await.unwrap();
+
+    let (token, _) = fixture.make(NewKey { kind: Kind::Admin, ..named("admin") }).await;
+    let key = fixture.ring.verify(&token, None).await.unwrap().caller.actor();
+    let by_key = fixture.ring.set_account(desk, role(Role::Operator), &key).await;
+    assert!(matches!(by_key, Err(AuthError::Forbidden(_))), "a key changes nobody's role");
+    fixture.ring.set_account(desk, status(AccountStatus::Active), &key).await.unwrap();
+    let nobody = fixture.ring.set_account(AccountId::new(), role(Role::Viewer), &CLI).await;
+    assert!(matches!(nobody, Err(AuthError::NoAccount)));
+}
+
+#[tokio::test]
+async fn new_addresses_are_told_with_the_flush() {
+    let fixture = Fixture::new().await;
+    let (token, id) = fixture.make(named("a")).await;
+    for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.1"] {
+        fixture.ring.verify(&token, Some(address.parse().unwrap())).await.unwrap();
+    }
+    assert_eq!(told(&fixture, &id).await, ["created"], "nothing is written while requests are served");
+    fixture.ring.flush_usage().await.unwrap();
+    fixture.ring.verify(&token, Some("192.0.2.2".parse().unwrap())).await.unwrap();
+    fixture.ring.flush_usage().await.unwrap();
+    let events = fixture.ring.key_events(&id, None, 3).await.unwrap();
+    let addresses: Vec<_> = events.iter().map(|logged| logged.event.data["address"].clone()).collect();
+    assert_eq!(addresses, ["2001:db8::/64", "192.0.2.2", "192.0.2.1"]);
+    assert_eq!(told(&fixture, &id).await.len(), 4);
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_keys_and_no_more() {
+    let fixture = Fixture::new().await;
+    let (_, id) = fixture.make(NewKey { owner: Some("clinic".into()), ..named("a") }).await;
+    {
+        // Copies of one entry under other ids, since hashing a thousand secrets takes minutes.
+        let mut state = fixture.ring.state_mut();
+        let entry = state.keys[&id].clone();
+        while state.keys.len() < KEYS_PER_OWNER {
+            state.keys.insert(KeyId::generate().unwrap(), entry.clone());
+        }
+    }
+    let one_more = || fixture.ring.create(NewKey { owner: Some("clinic".into()), ..named("b") }, &CLI);
+    assert_eq!(invalid(one_more().await).0, "owner");
+    fixture.make(NewKey { owner: Some("lab".into()), ..named("c") }).await;
+    fixture.ring.revoke(&id, Revocation::default(), &CLI).await.unwrap();
+    one_more().await.unwrap();
+}
+
+#[tokio::test]
+async fn warnings_come_from_the_clock() {
+    let fixture = Fixture::new().await;
+    let end = fixture.clock.now() + SignedDuration::from_hours(24 * 40);
+    let (_, id) = fixture.make(NewKey { expires_at: Some(end), ..named("a") }).await;
+    let mut warned = Vec::new();
+    for _ in 0..45 {
+        warned.extend(fixture.ring.warn_of_expiry().await.unwrap());
+        fixture.pass(24 * 3600).await;
+    }
+    assert_eq!(warned, [(id, 30), (id, 7), (id, 1)]);
+    assert_eq!(told(&fixture, &id).await, ["created", "expiring", "expiring", "expiring"]);
 }
