@@ -407,4 +407,53 @@ mod tests {
         assert_eq!(db.sweep_answers(next_day).await.unwrap(), 0, "the new one took the old one's place");
         assert_eq!(db.sweep_answers(next_day + SignedDuration::from_hours(24)).await.unwrap(), 1);
     }
+
+    #[tokio::test]
+    async fn a_revoked_key_holds_what_is_not_being_called_and_what_comes_too_late() {
+        let (_folder, db) = open();
+        db.write(|transaction| {
+            transaction.execute_batch(
+                "INSERT INTO accounts(id, kind, name, role, status, created_at) \
+                 VALUES ('a', 'service', 'clinic', 'operator', 'active', 0); \
+                 INSERT INTO api_keys(id, kind, name, owner_id, scopes, status, generation, created_at, \
+                 created_by) VALUES ('0123456789ab', 'production', 'k', 'a', '[]', 'active', 1, 0, 'cli:0');",
+            )?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let add = async |to: &str, key_id: &str| {
+            let new = Acceptance { to: to.parse().unwrap(), key_id: Some(key_id.into()), ..new_job() };
+            db.insert_job(accept(new, now()), None).await.unwrap()
+        };
+        let called = add("+15550000001", "0123456789ab").await;
+        let claimed = db.claim_ready("simulator".into(), 1, now()).await.unwrap();
+        assert_eq!(claimed[0].job.id, called.id);
+        let waiting = add("+15550000002", "0123456789ab").await;
+        let of_another = add("+15550000002", "ba9876543210").await;
+        let ending = crate::db::keys::Ending {
+            at: now(),
+            by: "cli:0".into(),
+            reason: Some("compromised".into()),
+            hidden: false,
+            hold_faxes: true,
+        };
+        let event = crate::fax::event::Event::about_key(
+            "0123456789ab",
+            "revoked",
+            "cli:0",
+            serde_json::json!({}),
+            now(),
+        );
+        let held = db.revoke_key("0123456789ab".parse().unwrap(), ending, event).await.unwrap();
+        assert_eq!(held, [waiting.id]);
+        assert_eq!(db.job(called.id).unwrap().unwrap().state, State::Dialing, "a call is let finish");
+        let late = add("+15550000003", "0123456789ab").await;
+        assert_eq!(late.state, State::Held, "taken in before, stored after");
+        let claimed = db.claim_ready("simulator".into(), 9, now()).await.unwrap();
+        assert_eq!(claimed.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [of_another.id]);
+        let released = db.move_job(late.id, |stage| stage.release(now())).await.unwrap().unwrap();
+        assert_eq!(released.job().state, State::Queued);
+        assert_eq!(db.claim_ready("simulator".into(), 9, now()).await.unwrap()[0].job.id, late.id);
+    }
 }
