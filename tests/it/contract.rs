@@ -187,7 +187,7 @@ async fn keys_are_made_rotated_and_revoked() {
     let path = format!("/admin/api-keys/{id}");
     let done =
         demo.http.json(Method::DELETE, &path, admin, json!({"reason": "left"})).await.expect(200).json();
-    assert_eq!(done, json!({"status": "ok"}));
+    assert_eq!(done, json!({"status": "ok", "held_faxes": 0}));
     let refused = demo.http.get(&fax_path, last).await.expect(401).json();
     assert_eq!(refused["reason"], "revoked", "who holds the right secret is told why");
     let wrong = format!("{}{}", &last[..22], "A".repeat(49));
