@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::kind::Mode;
 use crate::audit::Audit;
 use crate::auth::KeyRing;
+use crate::auth::people::People;
 use crate::clock::Clock;
 use crate::config::{Config, RouteName};
 use crate::convert::Converter;
@@ -17,6 +18,7 @@ use crate::limits;
 use crate::net::tls::Certificates;
 use crate::queue::Queue;
 use crate::sealing::Sealing;
+use crate::secret::Secret;
 
 /// Everything a request may need. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +40,10 @@ pub struct Parts {
     pub audit: Audit,
     /// All API keys.
     pub keys: KeyRing,
+    /// All people.
+    pub people: People,
+    /// Where a browser on this machine finds the console, like `http://127.0.0.1:8080`.
+    pub console_url: String,
     /// Documents to fax pages.
     pub converter: Converter,
     /// Faxes to send.
@@ -97,6 +103,18 @@ impl App {
     /// All API keys.
     pub fn keys(&self) -> &KeyRing {
         &self.inner.keys
+    }
+
+    /// All people.
+    pub fn people(&self) -> &People {
+        &self.inner.people
+    }
+
+    /// The address of a one-time link with this token, at `origin` or as seen from this machine.
+    /// The token stands behind the `#`, which browsers send to nobody.
+    pub fn link_url(&self, origin: Option<&str>, token: &Secret<String>) -> Secret<String> {
+        let origin = origin.unwrap_or(&self.inner.console_url);
+        Secret::new(format!("{origin}/setup#token={}", token.reveal()))
     }
 
     /// Documents to fax pages.

@@ -16,6 +16,7 @@ pub use error::ConfigError;
 use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
+use crate::access::cidr::Cidr;
 use crate::access::kind::RevealPolicy;
 use crate::fax::number::CountryCode;
 use crate::limits;
@@ -44,6 +45,8 @@ pub struct Config {
     pub max_connections: u32,
     /// Address of the Prometheus listener; off by default.
     pub metrics_listen: Option<SocketAddr>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
     /// Folder of database, spool and keys.
     pub data_dir: PathBuf,
     /// Whether requests need a key.
@@ -152,7 +155,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         allowed: "host names or addresses with commas between, like fax.example.org, 203.0.113.5",
         get: |config| config.host_names.join(", "),
-        set: |config, text| store(&mut config.host_names, host_names(text)?),
+        set: |config, text| store(&mut config.host_names, list(text, host_name)?),
     },
     Setting {
         key: "server.allow_plain_http",
@@ -177,6 +180,14 @@ pub static SETTINGS: &[Setting] = &[
         allowed: "an address and port, or nothing to switch it off",
         get: |config| shown(config.metrics_listen.as_ref()),
         set: |config, text| store(&mut config.metrics_listen, optional(text, |text| text.parse().ok())?),
+    },
+    Setting {
+        key: "server.trusted_proxies",
+        env: &["PAGEWIRE_TRUSTED_PROXIES"],
+        default: "",
+        allowed: "addresses and networks like 127.0.0.1 or 10.0.0.0/8, separated by commas",
+        get: |config| config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        set: |config, text| store(&mut config.trusted_proxies, list(text, |network| network.parse().ok())?),
     },
     Setting {
         key: "storage.data_dir",
@@ -363,6 +374,9 @@ impl Config {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(ConfigError::HalfACertificate);
         }
+        if !self.require_api_key && !self.trusted_proxies.is_empty() {
+            return Err(ConfigError::OpenBehindProxy);
+        }
         Ok(self)
     }
 
@@ -378,9 +392,10 @@ impl Config {
             allow_plain_http: false,
             tls_cert: None,
             tls_key: None,
-            host_names: Vec::new(),
             max_connections: limits::CONNECTIONS,
             metrics_listen: None,
+            host_names: Vec::new(),
+            trusted_proxies: Vec::new(),
             data_dir: PathBuf::new(),
             require_api_key: true,
             api_key: None,
@@ -503,15 +518,16 @@ fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>
     if text.is_empty() { Some(None) } else { read(text).map(Some) }
 }
 
-/// Host names and addresses with commas between, in lower case.
-fn host_names(text: &str) -> Option<Vec<String>> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            let is_known = name.parse::<IpAddr>().is_ok() || is_host_name(name);
-            is_known.then(|| name.to_ascii_lowercase())
-        })
-        .collect()
+/// What commas separate; nothing is an empty list.
+fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let entries = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+    entries.map(read).collect()
+}
+
+/// A host name in lower case, or an address.
+fn host_name(text: &str) -> Option<String> {
+    let is_known = text.parse::<IpAddr>().is_ok() || is_host_name(text);
+    is_known.then(|| text.to_ascii_lowercase())
 }
 
 fn truth(text: &str) -> Option<bool> {

@@ -71,6 +71,8 @@ id_type! {
     DocumentId
     /// A user or service account.
     AccountId
+    /// One place a person is signed in.
+    SessionId
     /// One HTTP request, as in `X-Request-Id`.
     RequestId
 }

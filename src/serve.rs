@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
 use crate::audit::Audit;
+use crate::auth::people::{People, PeopleError};
 use crate::auth::{self, AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The keys do not load.
     #[error("the API keys do not load")]
     Auth(#[from] AuthError),
+    /// The sessions do not load.
+    #[error("the sessions do not load")]
+    People(#[from] PeopleError),
     /// The queue does not recover.
     #[error("the queue does not recover")]
     Queue(#[from] QueueError),
@@ -136,6 +140,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         .map(|key| Bootstrap { key, even_with_administrator: config.allow_bootstrap_key });
     let settings = auth::Settings { bootstrap, reveal_policy: config.reveal_policy };
     let keys = KeyRing::load(db.clone(), sealing.seal(), clock.clone(), settings).await?;
+    let people = People::load(db.clone(), sealing.seal(), clock.clone(), keys.clone()).await?;
     let converter = converter(&config);
     let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
     let queue = Queue::open(crate::queue::Parts {
@@ -153,6 +158,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let listeners = Listeners::open(&config).await?;
     let (max_connections, metrics_listen) = (config.max_connections, config.metrics_listen);
     let socket = socket_in(&config.data_dir);
+    let (address, https) = (listeners.address, listeners.https_address());
+    // Before the parts, because links name the port that was given to us.
+    let console_url = console_url(address, https.filter(|_| certificates.is_some()));
     let app = App::new(Parts {
         config,
         clock,
@@ -160,6 +168,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         sealing: sealing.clone(),
         audit: audit.clone(),
         keys,
+        people,
+        console_url,
         converter,
         queue,
         inbox,
@@ -170,7 +180,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     let interface = http::interface(&app);
     let mut server = Server::new(interface, max_connections as usize);
-    let (address, https) = (listeners.address, listeners.https_address());
     let local = local_listener(&socket).map_err(|error| StartError::Socket(socket.clone(), error))?;
     server.listen(listeners.http);
     server.listen_local(local);
@@ -236,6 +245,9 @@ impl Running {
         }
         if let Err(error) = self.app.keys().flush_usage().await {
             log::warn!("the last use counts of keys were not stored: {error}");
+        }
+        if let Err(error) = self.app.people().flush_sessions().await {
+            log::warn!("the last use of sessions was not stored: {error}");
         }
         self.app.audit().tell_head().await;
     }
@@ -377,6 +389,33 @@ fn bind_exactly(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Where a browser finds the console: over HTTPS from anywhere, else on this machine.
+fn console_url(http: SocketAddr, https: Option<SocketAddr>) -> String {
+    match https {
+        Some(https) => format!("https://{}", on_the_network(https)),
+        None => format!("http://{}", reachable(http)),
+    }
+}
+
+/// The address other machines use for a listener.
+pub fn on_the_network(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let own = Names::of_machine(&[]).addresses;
+    let host = own.iter().find(|own| !own.is_loopback()).copied();
+    SocketAddr::new(host.unwrap_or(Ipv4Addr::LOCALHOST.into()), address.port())
+}
+
+/// The address a client on this machine uses for a listener.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
+    } else {
+        address
+    }
+}
+
 fn local_listener(socket: &Path) -> std::io::Result<UnixListener> {
     // Left by a killed server; the lock file says that none runs now.
     let _ = std::fs::remove_file(socket);
@@ -425,6 +464,9 @@ async fn flush_usage(app: App) {
         tokio::time::sleep(USAGE_FLUSH).await;
         if let Err(error) = app.keys().flush_usage().await {
             log::warn!("use counts of keys were not stored: {error}");
+        }
+        if let Err(error) = app.people().flush_sessions().await {
+            log::warn!("the use of sessions was not stored: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The bootstrap key: the one in the environment variable `API_KEY`.
 //!
-//! It may do everything, so that the first key and the first administrator can be made with it.
+//! It may do everything a key may, so that the first keys can be made with it.
 //! Once an administrator exists it is refused, unless that was switched off. Only its digest stays
 //! in memory.
 

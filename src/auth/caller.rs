@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::access::audit::{Context, Via};
 use crate::access::kind::{Kind, Mode};
 use crate::access::origin::Origin;
@@ -14,7 +16,7 @@ use crate::access::records::{AccountRecord, KeyRecord};
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
-use crate::id::{AccountId, RequestId};
+use crate::id::{AccountId, RequestId, SessionId};
 
 /// Who sent a request, with the rights that hold for it.
 #[derive(Clone, Debug)]
@@ -40,6 +42,17 @@ enum Identity {
     Bootstrap,
     Local { uid: u32 },
     Anonymous,
+    Session(Arc<SignedIn>),
+}
+
+/// What a request knows of the session it came in.
+#[derive(Debug)]
+pub(super) struct SignedIn {
+    pub(super) session: SessionId,
+    pub(super) name: String,
+    /// Until when the password counts as just entered.
+    pub(super) fresh_until: Timestamp,
+    pub(super) must_change_password: bool,
 }
 
 impl Caller {
@@ -65,6 +78,18 @@ impl Caller {
         Self { scopes, ..Self::of(account, Identity::Anonymous) }
     }
 
+    /// A person at the console; with a password given by somebody else they may do nothing but
+    /// change it.
+    pub(super) fn session(account: &AccountRecord, signed_in: SignedIn) -> Self {
+        let scopes = if signed_in.must_change_password { ScopeSet::EMPTY } else { account.role.allows() };
+        Self { scopes, ..Self::of(account, Identity::Session(Arc::new(signed_in))) }
+    }
+
+    /// It acting as a key: what both may.
+    pub(super) fn acting_as(&self, key: Self) -> Self {
+        Self { scopes: key.scopes.and(self.scopes), role: key.role.min(self.role), ..key }
+    }
+
     fn of(account: &AccountRecord, identity: Identity) -> Self {
         Self {
             key_id: None,
@@ -87,6 +112,7 @@ impl Caller {
     pub fn audit_context(&self) -> Context {
         let via = match self.identity {
             Identity::Local { .. } => Via::Cli,
+            Identity::Session(_) => Via::Console,
             Identity::Key(_) | Identity::Bootstrap | Identity::Anonymous => Via::Api,
         };
         Context { actor: self.label(), via, address: self.address, request_id: self.request_id }
@@ -112,26 +138,54 @@ impl Caller {
         self.role.is_administrator() && self.scopes == ScopeSet::ALL
     }
 
-    /// Whether it is a person's session in which the password was given a moment ago. A key is
-    /// none, however much it may do, and neither is who came without one.
-    pub fn is_fresh_session(&self) -> bool {
-        match self.identity {
-            Identity::Key(_) | Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous => false,
-        }
-    }
-
     /// Whether it may send to this number, in E.164.
     pub fn may_dial(&self, number: &str) -> bool {
         self.record().is_none_or(|record| record.resources.may_dial(number))
     }
 
-    /// Who it is, in a word for records: `key:0123456789ab`, `bootstrap`, `cli:1000`, `anonymous`.
+    /// The session it came in.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.signed_in().map(|signed_in| signed_in.session)
+    }
+
+    /// Whether its password was entered in the last five minutes. A process of this machine needs
+    /// none; a key has none.
+    pub fn has_fresh_password(&self, now: Timestamp) -> bool {
+        matches!(self.identity, Identity::Local { .. })
+            || self.signed_in().is_some_and(|signed_in| now < signed_in.fresh_until)
+    }
+
+    /// Until when its password counts as just entered; only in a session.
+    pub fn fresh_until(&self) -> Option<Timestamp> {
+        self.signed_in().map(|signed_in| signed_in.fresh_until)
+    }
+
+    /// Whether it must change its password before anything else.
+    pub fn must_change_password(&self) -> bool {
+        self.signed_in().is_some_and(|signed_in| signed_in.must_change_password)
+    }
+
+    /// Whether a person is behind it: a session, or somebody on the machine itself.
+    pub fn is_person(&self) -> bool {
+        matches!(self.identity, Identity::Local { .. } | Identity::Session(_))
+    }
+
+    fn signed_in(&self) -> Option<&SignedIn> {
+        match &self.identity {
+            Identity::Session(signed_in) => Some(signed_in),
+            _ => None,
+        }
+    }
+
+    /// Who it is, in a word for records: `key:0123456789ab`, `user:anna`, `bootstrap`, `cli:1000`,
+    /// `anonymous`.
     pub fn label(&self) -> String {
         match &self.identity {
             Identity::Key(record) => format!("key:{}", record.id),
             Identity::Bootstrap => "bootstrap".to_owned(),
             Identity::Local { uid } => Actor::Cli { uid: *uid }.to_string(),
             Identity::Anonymous => "anonymous".to_owned(),
+            Identity::Session(signed_in) => format!("user:{}", signed_in.name),
         }
     }
 
@@ -158,7 +212,7 @@ impl Caller {
     pub(super) fn record(&self) -> Option<&KeyRecord> {
         match &self.identity {
             Identity::Key(record) => Some(record),
-            Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous => None,
+            Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous | Identity::Session(_) => None,
         }
     }
 }
@@ -205,9 +259,9 @@ impl Actor {
         }
     }
 
-    /// See [`Caller::is_fresh_session`].
-    pub(super) fn is_fresh_session(&self) -> bool {
-        matches!(self, Self::Caller(caller) if caller.is_fresh_session())
+    /// See [`Caller::has_fresh_password`].
+    pub(super) fn has_fresh_password(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Caller(caller) if caller.has_fresh_password(now))
     }
 }
 

@@ -19,7 +19,7 @@ use super::hashing::HashError;
 use super::imported::ImportedHash;
 use super::keys::{KeyRing, Parts, State};
 use super::tags::{Prefilter, Tag, Tags};
-use super::{Caller, Refusal};
+use super::{AuthError, Caller, Refusal, minting};
 use crate::access::records::{AccountRecord, Standing};
 use crate::access::token::{KeyId, Presented};
 use crate::secret::Secret;
@@ -51,6 +51,21 @@ impl KeyRing {
                 None => refusal,
             }),
         }
+    }
+
+    /// A person acting as a key they may manage: what both may. The use counts as the key's.
+    pub fn act_as(&self, person: &Caller, key: KeyId, peer: Option<IpAddr>) -> Result<Caller, AuthError> {
+        let found = self.find(key).ok_or(AuthError::NotFound)?;
+        if !person.sees(found.owner.id) {
+            return Err(AuthError::NotFound);
+        }
+        minting::check_management(&found.entry.record, &found.owner, &person.actor())?;
+        let now = self.parts.clock.now();
+        let peer = peer.map(|address| address.to_canonical());
+        let acting = found
+            .admit(Which::Current, peer, now)
+            .map_err(|refusal| AuthError::invalid("as_key", refusal.to_string()))?;
+        Ok(person.acting_as(acting))
     }
 
     async fn check(&self, credential: &str, peer: Option<IpAddr>) -> Result<Caller, Refusal> {

@@ -57,9 +57,14 @@ pub(super) struct Hasher {
 
 impl Hasher {
     pub(super) fn new() -> Self {
+        Self::with_room(RUNNING, WAITING)
+    }
+
+    /// One of its own, for secrets that must not keep those of keys waiting.
+    pub(super) fn with_room(running: usize, waiting: usize) -> Self {
         Self {
-            admission: Arc::new(Semaphore::new(RUNNING + WAITING)),
-            running: Arc::new(Semaphore::new(RUNNING)),
+            admission: Arc::new(Semaphore::new(running + waiting)),
+            running: Arc::new(Semaphore::new(running)),
             runs: Arc::default(),
         }
     }

@@ -199,6 +199,27 @@ impl KeyRing {
         self.parts.strangers.count(address)
     }
 
+    /// Whether a person exists who can manage everything.
+    pub fn has_administrator(&self) -> bool {
+        self.state().has_administrator()
+    }
+
+    /// The account of this name, in any case.
+    pub(super) fn account_named(&self, name: &str) -> Option<Arc<AccountRecord>> {
+        self.state().account_named(name)
+    }
+
+    /// All accounts.
+    pub(super) fn accounts(&self) -> Vec<Arc<AccountRecord>> {
+        self.state().accounts.values().cloned().collect()
+    }
+
+    /// Makes this the account's record for every request that starts after the return; its row is
+    /// the caller's to write.
+    pub(super) fn put_account(&self, account: AccountRecord) {
+        self.state_mut().accounts.insert(account.id, Arc::new(account));
+    }
+
     /// How often argon2 ran since the start.
     pub fn argon2_runs(&self) -> u64 {
         self.parts.hasher.runs()

@@ -1,8 +1,9 @@
 //! Who is let in.
 //!
 //! Owns: all API keys of the appliance in memory ([`KeyRing`]), the check of presented
-//! credentials, the making and changing of keys, the accounts that own them, and how much each key
-//! may do ([`limits`]). Refuses: to tell anybody but the holder of the right secret why it does not work
+//! credentials, the making and changing of keys, the accounts that own them, people and their
+//! sessions ([`people`]), and how much each key may do ([`limits`]). Refuses: to tell anybody but
+//! the holder of the right secret why it does not work
 //! ([`Refusal::is_secret_right`]), and to run argon2 for a wrong secret.
 //!
 //! Invariant: no request that starts after [`KeyRing::revoke`] or [`KeyRing::disable`] returned is
@@ -20,6 +21,7 @@ pub mod imported;
 mod keys;
 pub mod limits;
 mod minting;
+pub mod people;
 mod refusal;
 pub mod safety;
 mod tags;

@@ -165,7 +165,7 @@ fn a_right_never_exceeds_any_of_its_parts() {
         let by_rank = owner.role.is_administrator() && record.scopes == ScopeSet::ALL;
         assert_eq!(caller.sees(AccountId::new()), by_rank || record.resources.all_jobs);
         assert_eq!(caller.mode == Mode::Test, record.kind == Kind::Development);
-        assert!(!caller.is_fresh_session());
+        assert!(!caller.has_fresh_password(Timestamp::MIN));
     }
 }
 

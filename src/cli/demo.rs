@@ -23,9 +23,8 @@ use crate::auth::{Actor, KeyRing, NewKey};
 use crate::clock::Clock;
 use crate::config::{Config, RouteName};
 use crate::id::RequestId;
-use crate::net::names::Names;
 use crate::secret::Secret;
-use crate::serve::Running;
+use crate::serve::{self, Running, reachable};
 
 /// Where the demo listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -159,23 +158,12 @@ fn on_the_network(running: &Running) -> String {
     let (Some(address), Some(certificates)) = (running.https, running.app.certificates()) else {
         return String::new();
     };
-    let own = Names::of_machine(&[]).addresses;
-    let host = own.iter().find(|own| !own.is_loopback()).copied().unwrap_or(address.ip());
-    let url = SocketAddr::new(host, address.port());
+    let url = serve::on_the_network(address);
     format!(
         "Network      https://{url}/console/ (how to trust it: https://{url}/ca)\n\
          Fingerprint  {}\n",
         certificates.fingerprint()
     )
-}
-
-/// The address a client on this machine uses for a listener.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
-    } else {
-        address
-    }
 }
 
 /// A folder that is removed when the demo ends.

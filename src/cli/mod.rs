@@ -6,6 +6,7 @@
 //! Exit codes: 0 done; 1 the fax or command failed; 2 wrong usage or configuration; 3 refused by
 //! the server; 4 no server reached.
 
+mod admin;
 mod audit;
 mod check;
 mod client;
@@ -13,9 +14,12 @@ mod demo;
 mod identify;
 mod import;
 mod keys;
+mod password;
 mod seal;
 mod send;
 mod serve;
+mod setup_token;
+mod users;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +56,12 @@ enum Command {
     Seal(seal::Arguments),
     /// Verify or export the audit log.
     Audit(audit::Arguments),
+    /// Manage users and service accounts.
+    Users(users::Arguments),
+    /// Print a new setup link for the first administrator.
+    SetupToken(setup_token::Arguments),
+    /// Help an administrator who cannot sign in.
+    Admin(admin::Arguments),
     /// Print the OpenAPI description.
     Openapi,
     /// Read documents in a sandbox; started by the server itself.
@@ -95,6 +105,9 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => import::run(arguments),
         Command::Seal(arguments) => seal::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
+        Command::Users(arguments) => users::run(arguments),
+        Command::SetupToken(arguments) => setup_token::run(arguments),
+        Command::Admin(arguments) => admin::run(arguments),
         Command::Openapi => {
             println!("{}", crate::http::openapi::description());
             Ok(ExitCode::SUCCESS)

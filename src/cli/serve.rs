@@ -50,10 +50,32 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let whose = if certificates.are_own() { "its certificate" } else { "its certificate authority" };
             log::info!("and on https://{address}; {whose}: SHA-256 {}", certificates.fingerprint());
         }
+        if running.app.people().needs_setup() {
+            print_setup_link(&running).await?;
+        }
         until_told_to_stop(running, signals, Hangup::Reloads).await;
         Ok::<_, anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells who installs where to begin: on the terminal, or in the journal. Whatever the log level,
+/// because nobody gets in without it.
+async fn print_setup_link(running: &Running) -> anyhow::Result<()> {
+    let link = running.app.people().renew_setup_link().await?;
+    let url = running.app.link_url(None, &link.token);
+    let fingerprint = match running.app.certificates() {
+        Some(certificates) => {
+            format!("Fingerprint of the certificate (SHA-256): {}\n", certificates.fingerprint())
+        }
+        None => String::new(),
+    };
+    eprintln!(
+        "There is no administrator yet. Open this link within 30 minutes to make one:\n\n  {}\n\n\
+         {fingerprint}A new one: pagewire setup-token",
+        url.reveal()
+    );
+    Ok(())
 }
 
 /// An address, or an empty text for none.

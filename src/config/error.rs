@@ -70,4 +70,7 @@ pub enum ConfigError {
     /// One of two files.
     #[error("server.tls_cert and server.tls_key belong together; only one of them is set")]
     HalfACertificate,
+    /// Open access for everybody a proxy lets through.
+    #[error("REQUIRE_API_KEY=false is not possible together with server.trusted_proxies")]
+    OpenBehindProxy,
 }

@@ -36,7 +36,7 @@ fn mistakes_are_named_with_their_line() {
         (
             "[server]\n\nport = 80",
             &[],
-            "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.https_listen, server.tls_cert, server.tls_key, server.host_names, server.allow_plain_http, server.max_connections, server.metrics_listen",
+            "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.https_listen, server.tls_cert, server.tls_key, server.host_names, server.allow_plain_http, server.max_connections, server.metrics_listen, server.trusted_proxies",
         ),
         (
             "[sever]\nlisten = \"127.0.0.1:1\"",

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_keys.sql"),
     include_str!("migrations/0003_usage.sql"),
+    include_str!("migrations/0004_people.sql"),
     include_str!("migrations/0005_audit.sql"),
 ];
 

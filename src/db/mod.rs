@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod meta;
 mod migrate;
+mod people;
 mod readers;
 pub mod usage;
 mod writer;

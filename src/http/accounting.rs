@@ -5,6 +5,7 @@
 //! needs no key. All of it happens after the handler, in one place, so that no handler can forget
 //! it.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use metrics::Counter;
@@ -31,6 +32,8 @@ pub(super) struct Seen {
     pub(super) claimed: Option<KeyId>,
     /// What was taken off its key's quotas.
     pub(super) charge: Option<Charge>,
+    /// Where the request came from, seen through the proxies that are trusted.
+    pub(super) address: Option<IpAddr>,
     /// The web origin whose pages may read the answer.
     pub(super) origin: Option<HeaderValue>,
     /// Whether the key stood in the address.
@@ -43,7 +46,7 @@ pub(super) fn settled(app: &App, answers: BoxedFilter<(Response,)>) -> BoxedFilt
     answers
         .and(warp::ext::get::<Arrival>())
         .map(move |response, arrival: Arrival| match arrival.seen.get() {
-            Some(seen) => settle(&app, &arrival, seen, response),
+            Some(seen) => settle(&app, seen, response),
             None => from_stranger(&app, &arrival, response),
         })
         .boxed()
@@ -61,10 +64,10 @@ fn from_stranger(app: &App, arrival: &Arrival, response: Response) -> Response {
     }
 }
 
-fn settle(app: &App, arrival: &Arrival, seen: &Seen, mut response: Response) -> Response {
+fn settle(app: &App, seen: &Seen, mut response: Response) -> Response {
     if let Some(outcome) = outcome(seen, &response) {
         COUNTERS[outcome as usize].increment(1);
-        let address = arrival.peer.ip();
+        let address = seen.address;
         match &seen.charge {
             Some(charge) => app.keys().note(charge, outcome, address),
             None if outcome != Outcome::Ok => {

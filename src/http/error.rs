@@ -51,6 +51,18 @@ problems! {
         "Send a valid key in the X-API-Key header or as a Bearer token. Check for a cut-off paste; a revoked key never works again.";
     NO_KEY = "missing-api-key", 401, "Unauthorized", "missing_api_key", "api_key.missing",
         "This address needs an API key in the X-API-Key header or as a Bearer token.";
+    NO_SESSION = "signed-out", 401, "Unauthorized", "session_required", "session.required",
+        "This address is for people who are signed in, and the session is missing or has ended. Sign in again; a key never takes a session's place.";
+    LOGIN_FAILED = "login-failed", 401, "Unauthorized", "login_failed", "session.login_failed",
+        "The user name, the password or the code is wrong. After a few failures each next try has to wait; 'pagewire users unlock' ends the waiting.";
+    CODE_NEEDED = "code-needed", 401, "Unauthorized", "totp_required", "session.totp_required",
+        "The password is right; send it again together with the code from the authenticator app, or with a recovery code.";
+    PASSWORD_NEEDED = "password-needed", 403, "Forbidden", "step_up_required", "session.step_up_required",
+        "This needs a password entered in the last five minutes. Send it to /auth/step-up and try again.";
+    CSRF = "csrf", 403, "Forbidden", "csrf", "session.csrf",
+        "A change with a session's cookie needs the header X-Console: 1 and an Origin that is this appliance's own.";
+    LINK_INVALID = "link-invalid", 403, "Forbidden", "link_invalid", "session.link_invalid",
+        "A one-time link works once and for a limited time, the first administrator's only from the appliance's own network. Ask for a new one: 'pagewire setup-token' or 'pagewire admin reset' on the appliance.";
     NO_SCOPE = "insufficient-scope", 403, "Forbidden", "insufficient_permissions", "api_key.forbidden",
         "The key is valid but lacks the right named in the detail. Make a key with that scope.";
     NEEDS_HTTPS = "https-only", 403, "Forbidden", "https_only", "request.https_only",
@@ -61,6 +73,8 @@ problems! {
         "No fax with this id exists among those the key may see.";
     KEY_NOT_FOUND = "api-key-not-found", 404, "Not Found", "api_key_not_found", "api_key.not_found",
         "No API key with this id exists among those you may see.";
+    USER_NOT_FOUND = "user-not-found", 404, "Not Found", "user_not_found", "user.not_found",
+        "No user or session with this id exists among those you may manage.";
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "Method Not Allowed", "method_not_allowed", "request.method_not_allowed",
         "The address exists but not for this method; the Allow header lists those that work.";
     TIMEOUT = "request-timeout", 408, "Request Timeout", "request_timeout", "request.timeout",
@@ -77,12 +91,16 @@ problems! {
         "The appliance has one account key. Show it, or reset it to get a new one.";
     LAST_ADMINISTRATOR = "last-administrator", 409, "Conflict", "last_administrator", "account.last_administrator",
         "Somebody must be able to manage the appliance. Make another global administrator first.";
+    USER_CONFLICT = "user-wrong-state", 409, "Conflict", "user_wrong_state", "user.wrong_state",
+        "This cannot be done with the user as things stand; the detail says why. The last global administrator can be neither removed, disabled nor demoted.";
     IDEMPOTENCY_IN_FLIGHT = "idempotency-in-flight", 409, "Conflict", "idempotency_in_flight", "request.in_flight",
         "A request with the same Idempotency-Key is still being worked on. Wait a moment and send it again.";
     TOO_LARGE = "payload-too-large", 413, "Payload Too Large", "payload_too_large", "fax.too_large",
         "The upload is larger than MAX_FILE_SIZE_MB allows. Send fewer pages at a time or ask the administrator to raise it.";
     UNSUPPORTED_TYPE = "unsupported-media-type", 415, "Unsupported Media Type", "unsupported_media_type", "fax.unsupported_type",
         "Only PDF, TXT, TIFF, PNG and JPEG can be faxed; what counts is the content, not the file's name. Save other documents as PDF.";
+    MISDIRECTED = "misdirected-request", 421, "Misdirected Request", "misdirected_request", "request.misdirected",
+        "The address names a host this appliance does not know as its own. Use its name or address, or add the name to server.host_names.";
     INVALID_FIELD = "invalid-field", 422, "Unprocessable Entity", "invalid_field", "request.invalid_field",
         "A field has a value that cannot be used; the errors list says which and what is allowed.";
     NAME_REQUIRED = "api-key-name-required", 400, "Bad Request", "api_key_name_required", "api_key.name_required",
@@ -266,7 +284,10 @@ impl ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         if self.problem.status == 401 {
             // RFC 6750 section 3: no error code when no credential came.
-            let challenge = if self.problem.slug == NO_KEY.slug {
+            let is_without_key = [&NO_KEY, &NO_SESSION, &LOGIN_FAILED, &CODE_NEEDED]
+                .iter()
+                .any(|p| p.slug == self.problem.slug);
+            let challenge = if is_without_key {
                 "Bearer realm=\"fax\""
             } else {
                 "Bearer realm=\"fax\", error=\"invalid_token\""

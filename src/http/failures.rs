@@ -1,12 +1,14 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ACCOUNT_KEY_EXISTS, ApiError, BAD_DOCUMENT, KEY_CONFLICT, KEY_NOT_FOUND, LAST_ADMINISTRATOR, NO_SCOPE,
-    NOT_FOUND, NOT_RECOVERABLE, SEAL_CONFLICT, UNSUPPORTED_TYPE,
+    ACCOUNT_KEY_EXISTS, ApiError, BAD_DOCUMENT, CODE_NEEDED, KEY_CONFLICT, KEY_NOT_FOUND, LAST_ADMINISTRATOR,
+    LINK_INVALID, LOGIN_FAILED, NO_SCOPE, NOT_FOUND, NOT_RECOVERABLE, PASSWORD_NEEDED, SEAL_CONFLICT,
+    UNSUPPORTED_TYPE, USER_CONFLICT, USER_NOT_FOUND,
 };
 use crate::access::records::Standing;
 use crate::audit::AuditError;
 use crate::auth::AuthError;
+use crate::auth::people::PeopleError;
 use crate::convert::ConvertError;
 use crate::db::DbError;
 use crate::inbound::InboxError;
@@ -110,6 +112,25 @@ impl From<AuthError> for ApiError {
             AuthError::Overloaded => Self::busy("Too many keys are being checked at once.", 1),
             _ => Self::internal(&error),
         }
+    }
+}
+
+impl From<PeopleError> for ApiError {
+    fn from(error: PeopleError) -> Self {
+        let problem = match error {
+            PeopleError::Auth(error) => return error.into(),
+            PeopleError::Seal(error) => return Self::internal(&error),
+            PeopleError::TooManyTries { retry_after_s } => {
+                return Self::rate_limited(error.to_string(), "login", retry_after_s);
+            }
+            PeopleError::WrongLogin | PeopleError::WrongCode => &LOGIN_FAILED,
+            PeopleError::CodeNeeded => &CODE_NEEDED,
+            PeopleError::BadLink | PeopleError::TooFar => &LINK_INVALID,
+            PeopleError::NotFound => &USER_NOT_FOUND,
+            PeopleError::State(_) => &USER_CONFLICT,
+            PeopleError::PasswordNeeded => &PASSWORD_NEEDED,
+        };
+        Self::new(problem, error.to_string())
     }
 }
 

@@ -17,7 +17,9 @@ mod pages;
 mod plain;
 mod rate_fields;
 pub mod request;
+mod sender;
 pub mod server;
+mod session;
 mod trust;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -31,7 +33,7 @@ use error::{ApiError, NOT_FOUND};
 
 /// The whole interface as one filter that always answers.
 pub fn interface(app: &App) -> BoxedFilter<(Response,)> {
-    let routes = api::routes(app).or(pages::routes()).unify().or(trust::routes(app)).unify().boxed();
+    let routes = api::routes(app).or(pages::routes(app)).unify().or(trust::routes(app)).unify().boxed();
     // warp's own rejections know neither our bodies nor the Allow header; whatever no route took
     // ends here.
     let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));

@@ -11,8 +11,8 @@ use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    admin, admin_identify, admin_jobs, admin_key_verbs, admin_keys, admin_seal, attempts, audit, diagnostics,
-    fax, health, inbound, key_usage, send,
+    admin, admin_identify, admin_jobs, admin_key_verbs, admin_keys, admin_seal, attempts, audit, auth,
+    diagnostics, fax, health, inbound, key_usage, send, setup, users,
 };
 use super::error::ProblemBody;
 
@@ -77,7 +77,12 @@ fn matches(template: &str, path: &str) -> bool {
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
         admin::config, admin::plugins,
         diagnostics::api_auth, diagnostics::api_auth_stream,
-        audit::list, audit::verify, audit::export, audit::show
+        audit::list, audit::verify, audit::export, audit::show,
+        setup::state, setup::redeem, setup::renew, setup::reset,
+        auth::login, auth::logout, auth::show, auth::change_password, auth::step_up, auth::list, auth::end,
+        auth::begin_totp, auth::confirm_totp, auth::disable_totp,
+        users::list, users::create, users::show, users::change, users::remove, users::set_password,
+        users::invite, users::unlock
     ),
     components(schemas(ProblemBody)),
     modifiers(&Common)
@@ -97,6 +102,11 @@ impl Modify for Common {
                 "bearer",
                 SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
             );
+            // Over HTTPS its name is `__Host-pagewire`.
+            components.add_security_scheme(
+                "session",
+                SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pagewire"))),
+            );
         }
         for item in description.paths.paths.values_mut() {
             let operations =
@@ -113,8 +123,9 @@ fn add_common_errors(operation: &mut Operation) {
     if operation.security.is_some() {
         common.extend([
             ("400", "The request as a whole cannot be read"),
-            ("401", "No key, or not a valid one"),
-            ("403", "The key lacks the scope"),
+            ("401", "No key or session, or not a valid one"),
+            ("403", "The scope is missing, or what a session needs beside its cookie"),
+            ("421", "A session under a name that is not ours"),
             ("429", "Too many requests"),
             ("503", "Busy, full or going down"),
         ]);

@@ -15,6 +15,8 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
 use super::error::{ApiError, CATALOGUE, NOT_FOUND};
+use super::request::{Request, request};
+use crate::app::App;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web/plain");
 
@@ -36,18 +38,23 @@ static DOCS: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `/`, `/favicon.ico`, `/console…`, `/docs`, `/problems/…`.
-pub(super) fn routes() -> BoxedFilter<(Response,)> {
-    let home = warp::path::end().map(|| redirect("/console/"));
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    let home = warp::path::end()
+        .and(request(app))
+        .map(|request: Request| under_our_name(&request, || redirect("/console/")));
     // Browsers ask for it at answers that name no icon, such as /openapi.json.
     let icon = warp::path!("favicon.ico").map(|| embedded("icon.svg"));
-    let console = warp::path("console").and(warp::path::full()).and(warp::path::tail()).map(
-        |full: warp::path::FullPath, tail: warp::path::Tail| match tail.as_str() {
-            // Without the slash the page's own links would point elsewhere.
-            "" if !full.as_str().ends_with('/') => redirect("/console/"),
-            "" => page(text("console.html")),
-            file => embedded(file),
-        },
-    );
+    let console =
+        warp::path("console").and(warp::path::full()).and(warp::path::tail()).and(request(app)).map(
+            |full: warp::path::FullPath, tail: warp::path::Tail, request: Request| {
+                under_our_name(&request, || match tail.as_str() {
+                    // Without the slash the page's own links would point elsewhere.
+                    "" if !full.as_str().ends_with('/') => redirect("/console/"),
+                    "" => page(text("console.html")),
+                    file => embedded(file),
+                })
+            },
+        );
     let docs = warp::path!("docs").map(|| page(&DOCS));
     let problem = warp::path!("problems" / String).map(|slug: String| {
         match CATALOGUE.iter().find(|problem| problem.slug == slug) {
@@ -57,6 +64,19 @@ pub(super) fn routes() -> BoxedFilter<(Response,)> {
     });
     let pages = home.or(icon).unify().or(console).unify().or(docs).unify().or(problem).unify();
     warp::get().and(pages).boxed()
+}
+
+/// The page a one-time link leads to.
+pub(super) fn setup() -> Response {
+    page(text("setup.html"))
+}
+
+/// Shows the console under our own names only, so that no other site's page can stand in for it.
+fn under_our_name(request: &Request, show: impl FnOnce() -> Response) -> Response {
+    match request.check_host() {
+        Ok(()) => show(),
+        Err(error) => error.into_response(),
+    }
 }
 
 fn text(file: &str) -> &'static str {
@@ -87,6 +107,7 @@ fn embedded(name: &str) -> Response {
     let media_type = match name.rsplit_once('.') {
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
         _ => return ApiError::new(&NOT_FOUND, "There is no such page.").into_response(),
     };
     match FILES.get_file(name) {

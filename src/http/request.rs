@@ -2,7 +2,9 @@
 //!
 //! Owns: authorisation by type. A handler gets a [`Request`], which shows nothing; it becomes
 //! readable only through [`Request::permit`] with the scope it needs. The one way round is spelled
-//! [`Request::unchecked`] and gives no body. Refuses: to read a single body byte before that.
+//! [`Request::unchecked`] and gives no body. Signing in cannot come after having been let in:
+//! [`Request::visit`] gives its small body, over connections nobody can read along. Refuses: to
+//! read a single body byte before that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,8 +16,9 @@ use warp::http::{HeaderMap, Method};
 
 use super::accounting::Seen;
 use super::body::Body;
-use super::error::{ApiError, INVALID_KEY, INVALID_REQUEST, NO_KEY, NO_SCOPE};
-use super::{cors, credential};
+use super::error::{ApiError, INVALID_KEY, INVALID_REQUEST, NO_KEY, NO_SCOPE, NO_SESSION};
+use super::sender::Sender;
+use super::{cors, credential, session};
 use crate::access::audit::{Action, Context, Snapshot, Target};
 use crate::access::kind::Kind;
 use crate::access::outcome::Outcome;
@@ -23,7 +26,7 @@ use crate::access::scopes::Scope;
 use crate::access::token::Presented;
 use crate::app::App;
 use crate::auth::limits::{Charge, Limit, Limited};
-use crate::auth::{Caller, Refusal};
+use crate::auth::{Actor, AuthError, Caller, Refusal};
 use crate::id::RequestId;
 use crate::secret::Secret;
 
@@ -61,15 +64,17 @@ impl Peer {
 pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) request_id: RequestId,
+    /// The host the client named.
+    pub(super) host: Option<Arc<str>>,
     pub(super) body: Arc<Mutex<Option<Body>>>,
     /// What was found out about the sender, once somebody asked.
     pub(super) seen: Arc<OnceLock<Seen>>,
 }
 
 impl Arrival {
-    pub(super) fn new(peer: Peer, request_id: RequestId, incoming: Incoming) -> Self {
+    pub(super) fn new(peer: Peer, request_id: RequestId, host: Option<Arc<str>>, incoming: Incoming) -> Self {
         let body = Arc::new(Mutex::new(Some(Body::new(incoming))));
-        Self { peer, request_id, body, seen: Arc::default() }
+        Self { peer, request_id, host, body, seen: Arc::default() }
     }
 
     pub(super) fn take_body(&self) -> Option<Body> {
@@ -83,6 +88,7 @@ pub(super) struct Request {
     method: Method,
     headers: HeaderMap,
     query: String,
+    sender: Sender,
     arrival: Arrival,
 }
 
@@ -94,12 +100,10 @@ pub(super) fn request(app: &App) -> BoxedFilter<(Request,)> {
         .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Arrival>())
-        .map(move |method, headers, query, arrival| Request {
-            app: app.clone(),
-            method,
-            headers,
-            query,
-            arrival,
+        .map(move |method, headers, query, arrival: Arrival| {
+            let sender =
+                Sender::new(arrival.peer, arrival.host.clone(), &headers, &app.config().trusted_proxies);
+            Request { app: app.clone(), method, headers, query, sender, arrival }
         })
         .boxed()
 }
@@ -112,8 +116,41 @@ pub(super) struct Permitted {
     pub(super) caller: Caller,
     /// All headers.
     pub(super) headers: HeaderMap,
+    /// Who is at the other end.
+    pub(super) sender: Sender,
     query: String,
     arrival: Arrival,
+}
+
+/// A request of somebody who wants to sign in.
+pub(super) struct Visit {
+    /// The appliance.
+    pub(super) app: App,
+    /// All headers.
+    pub(super) headers: HeaderMap,
+    /// Who is at the other end.
+    pub(super) sender: Sender,
+    arrival: Arrival,
+}
+
+impl Visit {
+    /// The body, once.
+    pub(super) fn body(&self) -> Result<Body, ApiError> {
+        self.arrival.take_body().ok_or_else(|| ApiError::new(&INVALID_REQUEST, "The body was already read."))
+    }
+
+    /// A process of this machine, which the system vouches for, as one who makes changes.
+    pub(super) fn local_actor(&self) -> Option<Actor> {
+        match self.arrival.peer {
+            Peer::Local { uid } => Some(Actor::Cli { uid }),
+            Peer::Tcp(_) | Peer::Tls(_) => None,
+        }
+    }
+
+    /// The cookie it brought, if any.
+    pub(super) fn cookie(&self) -> Option<&str> {
+        session::cookie(&self.headers, &self.sender).ok().flatten()
+    }
 }
 
 impl Permitted {
@@ -138,6 +175,42 @@ impl Permitted {
         })
     }
 
+    /// Where links made for this sender lead: as their browser calls us, else as this machine does.
+    pub(super) fn link_origin(&self) -> Option<String> {
+        self.caller.session_id().and_then(|_| self.sender.origin())
+    }
+
+    /// It as the key named by `as_key` in the query, which a person may send as.
+    pub(super) fn sending_as_key(self, scope: Scope) -> Result<Self, ApiError> {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        let Some((_, id)) = pairs.into_iter().find(|(name, _)| *name == "as_key") else { return Ok(self) };
+        if self.caller.session_id().is_none() {
+            return Err(ApiError::field(
+                "as_key",
+                "unavailable",
+                "'as_key' is for sessions; a key sends as itself.",
+            ));
+        }
+        let unknown =
+            || ApiError::field("as_key", "unknown", "'as_key' is not the id of a key you may manage.");
+        let id = id.parse().map_err(|_| unknown())?;
+        let acting = self.app.keys().act_as(&self.caller, id, self.sender.address);
+        let caller = acting.map_err(|error| match error {
+            AuthError::NotFound | AuthError::Forbidden(_) => unknown(),
+            error => error.into(),
+        })?;
+        require(&caller, scope)?;
+        let keys = self.app.keys();
+        if let Some(charge) = keys.charge(&caller, self.app.config().max_requests_per_minute) {
+            let outcome = if charge.taken.is_ok() { Outcome::Ok } else { Outcome::RateLimited };
+            keys.note(&charge, outcome, self.sender.address);
+            if let Err(limited) = &charge.taken {
+                return Err(too_many(limited));
+            }
+        }
+        Ok(Self { caller: caller.arrived(self.sender.address, self.arrival.request_id), ..self })
+    }
+
     /// The body, once.
     pub(super) fn body(&self) -> Result<Body, ApiError> {
         self.arrival.take_body().ok_or_else(|| ApiError::new(&INVALID_REQUEST, "The body was already read."))
@@ -149,18 +222,49 @@ impl Request {
     pub(super) async fn permit(self, scope: Scope) -> Result<Permitted, ApiError> {
         let caller = self.authenticate(scope).await?;
         require(&caller, scope)?;
-        let caller = caller.arrived(self.arrival.peer.ip(), self.arrival.request_id);
+        Ok(self.permitted(caller))
+    }
+
+    /// Lets in who is signed in, whatever they may do; a key is no session.
+    pub(super) async fn permit_session(self) -> Result<Permitted, ApiError> {
+        self.sender.check_confidential()?;
+        self.sender.check_host(&self.app.config().host_names)?;
+        let is_with_key = credential::in_headers(&self.headers)?.is_some();
+        let cookie = session::cookie(&self.headers, &self.sender)?.filter(|_| !is_with_key);
+        let caller = self.sign_in(cookie.ok_or_else(no_session)?)?;
+        Ok(self.permitted(caller))
+    }
+
+    /// The request of somebody who wants to sign in; nobody may be able to read along, and no
+    /// other site's page may make it.
+    pub(super) fn visit(self) -> Result<Visit, ApiError> {
+        self.sender.check_confidential()?;
+        self.sender.check_host(&self.app.config().host_names)?;
+        // A link typed or clicked somewhere is no page's doing; it changes nothing.
+        if self.method != Method::GET {
+            session::check_not_foreign(&self.headers, &self.sender)?;
+        }
+        Ok(Visit { app: self.app, headers: self.headers, sender: self.sender, arrival: self.arrival })
+    }
+
+    /// Whether it came under a name of ours, as a page for people has to.
+    pub(super) fn check_host(&self) -> Result<(), ApiError> {
+        self.sender.check_host(&self.app.config().host_names)
+    }
+
+    fn permitted(self, caller: Caller) -> Permitted {
         let is_key_in_query = self.arrival.seen.get().is_some_and(|seen| seen.is_in_query);
-        Ok(Permitted {
+        Permitted {
             app: self.app,
-            caller,
+            caller: caller.arrived(self.sender.address, self.arrival.request_id),
             headers: self.headers,
+            sender: self.sender,
             query: match credential::in_query(&self.query) {
                 Some((_, rest)) if is_key_in_query => rest,
                 _ => self.query,
             },
             arrival: self.arrival,
-        })
+        }
     }
 
     /// The appliance, for what everybody may know. No body, no sender.
@@ -169,7 +273,7 @@ impl Request {
     }
 
     async fn authenticate(&self, scope: Scope) -> Result<Caller, ApiError> {
-        let mut seen = Seen::default();
+        let mut seen = Seen { address: self.sender.address, ..Seen::default() };
         let result = self.identify(scope, &mut seen).await;
         // A request is permitted once.
         let _ = self.arrival.seen.set(seen);
@@ -190,14 +294,24 @@ impl Request {
             .inspect_err(|_| seen.outcome = Some(Outcome::Malformed))?
         {
             Some(key) => self.caller_of(key, seen).await,
-            None => self.anonymous(scope, seen),
+            None => match session::cookie(&self.headers, &self.sender)? {
+                Some(cookie) => self.sign_in(cookie).inspect(|_| seen.outcome = Some(Outcome::Ok)),
+                None => self.anonymous(scope, seen),
+            },
         }
+    }
+
+    /// Whose session this cookie is of; a write needs more than the cookie.
+    fn sign_in(&self, cookie: &str) -> Result<Caller, ApiError> {
+        self.sender.check_host(&self.app.config().host_names)?;
+        session::check_console(&self.method, &self.headers, &self.sender)?;
+        self.app.people().session(cookie).ok_or_else(no_session)
     }
 
     /// The caller that presents this key, with one request taken off its quotas.
     async fn caller_of(&self, key: &str, seen: &mut Seen) -> Result<Caller, ApiError> {
         let keys = self.app.keys();
-        let verified = keys.verify(key, self.arrival.peer.ip()).await;
+        let verified = keys.verify(key, self.sender.address).await;
         let caller = verified.map_err(|refusal| self.refused(key, refusal, seen))?.caller;
         if seen.is_in_query && caller.kind().is_none_or(|kind| kind == Kind::Admin) {
             return Err(self.exposed(&caller, seen).await);
@@ -228,7 +342,7 @@ impl Request {
             }
             return Ok(Some(key));
         }
-        match self.app.keys().verify(key.reveal(), self.arrival.peer.ip()).await {
+        match self.app.keys().verify(key.reveal(), self.sender.address).await {
             Ok(verified) => Err(self.exposed(&verified.caller, seen).await),
             Err(refusal @ (Refusal::Flood { .. } | Refusal::Overloaded)) => {
                 Err(self.refused(key.reveal(), refusal, seen))
@@ -245,7 +359,7 @@ impl Request {
     async fn exposed(&self, caller: &Caller, seen: &mut Seen) -> ApiError {
         seen.outcome = Some(Outcome::InQuery);
         seen.claimed = caller.key_id;
-        if let Err(error) = self.app.keys().note_exposure(caller, self.arrival.peer.ip()).await {
+        if let Err(error) = self.app.keys().note_exposure(caller, self.sender.address).await {
             log::warn!("that a key stood in an address was not stored: {error}");
         }
         in_address()
@@ -273,11 +387,12 @@ impl Request {
         if !self.app.config().require_api_key && !forwarded {
             let caller = self.app.keys().anonymous_caller();
             if caller.may(scope) {
+                self.sender.check_host(&self.app.config().host_names)?;
                 seen.outcome = Some(Outcome::Ok);
                 return Ok(caller);
             }
         }
-        match self.app.keys().count_failure(self.arrival.peer.ip()) {
+        match self.app.keys().count_failure(self.sender.address) {
             Some(retry_after_s) => {
                 seen.outcome = Some(Outcome::RateLimited);
                 Err(flood(retry_after_s))
@@ -290,9 +405,17 @@ impl Request {
     }
 }
 
+fn no_session() -> ApiError {
+    ApiError::new(&NO_SESSION, "Sign in first; the session is missing or has ended.")
+}
+
 fn require(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
     if caller.may(scope) {
         return Ok(());
+    }
+    if caller.must_change_password() {
+        return Err(ApiError::new(&NO_SCOPE, "Choose a password of your own first.")
+            .with_reason("must_change_password"));
     }
     Err(ApiError::new(&NO_SCOPE, format!("Insufficient scope: {scope} required")).with_reason("scope"))
 }

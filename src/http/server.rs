@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 use warp::filters::BoxedFilter;
-use warp::http::header::{ACCEPT, CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY};
+use warp::http::header::{ACCEPT, CONNECTION, HOST, HeaderName, STRICT_TRANSPORT_SECURITY};
 use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, StatusCode, Version};
 use warp::reply::Response;
@@ -263,7 +263,7 @@ impl Shared {
         let started = Instant::now();
         let request_id = RequestId::new();
         let (mut parts, incoming) = request.into_parts();
-        let arrival = Arrival::new(peer, request_id, incoming);
+        let arrival = Arrival::new(peer, request_id, named_host(&parts), incoming);
         let body_finished = arrival.take_body().map(|body| {
             let flag = body.finished_flag();
             *arrival.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
@@ -319,6 +319,12 @@ impl Shared {
             Err(panic) => panicked(&*panic, request_id).into_response(),
         }
     }
+}
+
+/// The host a client named: HTTP/2 does it in the address, HTTP/1.1 in a header.
+fn named_host(parts: &Parts) -> Option<Arc<str>> {
+    let header = || parts.headers.get(HOST)?.to_str().ok();
+    parts.uri.authority().map(|authority| authority.as_str()).or_else(header).map(Arc::from)
 }
 
 fn panicked(panic: &(dyn Any + Send), request_id: RequestId) -> ApiError {

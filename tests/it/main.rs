@@ -19,6 +19,7 @@ mod import;
 mod limits;
 mod loopback;
 mod openapi;
+mod people;
 mod published_client;
 mod queue;
 mod revocation;

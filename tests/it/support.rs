@@ -74,8 +74,13 @@ pub struct Serve {
 impl Serve {
     /// Without HTTPS, whose port is one for all; see [`Serve::start_with_https`].
     pub async fn start(data_dir: &Path, route: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_with_log(data_dir, route, env, Stdio::inherit()).await
+    }
+
+    /// The same, with its log written elsewhere.
+    pub async fn start_with_log(data_dir: &Path, route: &str, env: &[(&str, &str)], log: Stdio) -> Self {
         let env = [&[("PAGEWIRE_ROUTE", route), ("PAGEWIRE_HTTPS_LISTEN", "")], env].concat();
-        Self::start_at(free_address(), data_dir, &env).await
+        Self::launch(free_address(), data_dir, &env, log).await
     }
 
     /// With HTTPS at `PAGEWIRE_HTTPS_LISTEN`, and the loopback route.
@@ -85,6 +90,10 @@ impl Serve {
     }
 
     pub async fn start_at(address: SocketAddr, data_dir: &Path, env: &[(&str, &str)]) -> Self {
+        Self::launch(address, data_dir, env, Stdio::inherit()).await
+    }
+
+    async fn launch(address: SocketAddr, data_dir: &Path, env: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = Command::new(PROGRAM);
         command
             .args(["serve", "--listen", &address.to_string()])
@@ -93,6 +102,7 @@ impl Serve {
             .env_clear()
             .env("API_KEY", BOOTSTRAP)
             .env("PAGEWIRE_LOG", "warn")
+            .stderr(log)
             .envs(env.iter().copied());
         let this = Self { process: Process(command.spawn().unwrap()), http: Http::new(address) };
         this.http.wait_until_up().await;
@@ -251,7 +261,10 @@ impl Connection {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, hyper::Error> {
-        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

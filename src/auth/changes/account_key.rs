@@ -48,7 +48,7 @@ impl KeyRing {
         if let Actor::Caller(caller) = by {
             let owner = self.account(caller.owner);
             let is_granted = owner.is_some_and(|owner| owner.grants.contains(&Grant::AccountKeyShow));
-            if is_granted && (by.may(Scope::KeysReveal) || by.is_fresh_session()) {
+            if is_granted && (by.may(Scope::KeysReveal) || by.has_fresh_password(self.parts.clock.now())) {
                 return Ok(());
             }
         }

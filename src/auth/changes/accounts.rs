@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{ACCOUNT, ANONYMOUS, BOOTSTRAP, LOCAL, account_made, to_its_end};
+use super::{OWN_ACCOUNTS, account_made, to_its_end};
 use crate::access::audit::{Action, Context, Snapshot};
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::access::roles::{Grant, Role};
@@ -188,7 +188,7 @@ impl KeyRing {
 }
 
 fn check_authority(old: &AccountRecord, change: &AccountChange, by: &Actor) -> Result<(), AuthError> {
-    if [LOCAL, ANONYMOUS, BOOTSTRAP, ACCOUNT].contains(&old.name.as_str()) {
+    if OWN_ACCOUNTS.contains(&old.name.as_str()) {
         return Err(AuthError::Forbidden(format!(
             "the account '{}' belongs to the appliance itself and stays as it is",
             old.name

@@ -41,6 +41,8 @@ pub(super) const ANONYMOUS: &str = "anonymous";
 pub(super) const BOOTSTRAP: &str = "bootstrap";
 /// Account of the appliance's own key.
 pub(super) const ACCOUNT: &str = "account";
+/// The accounts of the appliance itself, which nobody manages.
+pub(super) const OWN_ACCOUNTS: [&str; 4] = [LOCAL, ANONYMOUS, BOOTSTRAP, ACCOUNT];
 /// Longest time an old secret keeps working: a release cycle of who uses it.
 pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 

@@ -81,7 +81,7 @@ impl KeyRing {
         if record.kind == Kind::Account {
             self.check_account_key_show(&by)?;
         } else {
-            minting::check_reveal(&record, &owner, &by)?;
+            minting::check_reveal(&record, &owner, &by, self.parts.clock.now())?;
         }
         if record.status == Status::Revoked {
             return Err(AuthError::State(Standing::Revoked));

@@ -101,7 +101,7 @@ pub(super) fn plan(
     }
     let name = line("name", &new.name, NAME_LEN)?;
     let note = note(new.note.as_deref())?;
-    check_kind(new, by)?;
+    check_kind(new, by, now)?;
     let owner = owner(new, by, own, find, now)?;
     let mut record = KeyRecord {
         id,
@@ -195,8 +195,13 @@ pub(super) fn check_rotation(record: &KeyRecord, owner: &AccountRecord, by: &Act
 }
 
 /// Whether the token of this key may be shown to who asks: only if they could have made it.
-pub(super) fn check_reveal(record: &KeyRecord, owner: &AccountRecord, by: &Actor) -> Result<(), AuthError> {
-    if !(by.may(Scope::KeysReveal) || by.is_fresh_session()) {
+pub(super) fn check_reveal(
+    record: &KeyRecord,
+    owner: &AccountRecord,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    if !(by.may(Scope::KeysReveal) || by.has_fresh_password(now)) {
         return Err(AuthError::Forbidden(format!(
             "{} is needed to see the token of a key again",
             Scope::KeysReveal
@@ -287,16 +292,16 @@ fn note(note: Option<&str>) -> Result<Option<String>, AuthError> {
     Ok(note.map(str::to_owned))
 }
 
-fn check_kind(new: &NewKey, by: &Actor) -> Result<(), AuthError> {
+fn check_kind(new: &NewKey, by: &Actor, now: Timestamp) -> Result<(), AuthError> {
     match (new.kind, by) {
         (Kind::Account, _) => Err(AuthError::invalid(
             "kind",
             "the account key is not made here; allowed: production, development, restricted",
         )),
-        (Kind::Admin, Actor::Caller(_)) if !by.is_fresh_session() => Err(AuthError::invalid(
+        (Kind::Admin, Actor::Caller(_)) if !by.has_fresh_password(now) => Err(AuthError::invalid(
             "kind",
-            "admin keys are made on the appliance itself, by 'pagewire keys create --kind admin'; \
-             allowed here: production, development, restricted",
+            "admin keys are made by a person who just gave their password, or on the appliance itself by \
+             'pagewire keys create --kind admin'; allowed here: production, development, restricted",
         )),
         _ => Ok(()),
     }

@@ -445,7 +445,8 @@ mod tests {
             serde_json::json!({}),
             now(),
         );
-        let held = db.revoke_key("0123456789ab".parse().unwrap(), ending, event).await.unwrap();
+        let row = crate::db::audit::tests::event();
+        let held = db.audited(row).revoke_key("0123456789ab".parse().unwrap(), ending, event).await.unwrap();
         assert_eq!(held, [waiting.id]);
         assert_eq!(db.job(called.id).unwrap().unwrap().state, State::Dialing, "a call is let finish");
         let late = add("+15550000003", "0123456789ab").await;

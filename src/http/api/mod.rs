@@ -9,6 +9,7 @@ pub(super) mod admin_keys;
 pub(super) mod admin_seal;
 pub(super) mod attempts;
 pub(super) mod audit;
+pub(super) mod auth;
 pub(super) mod diagnostics;
 pub(super) mod fax;
 pub(super) mod fax_view;
@@ -16,7 +17,9 @@ pub(super) mod health;
 pub(super) mod inbound;
 pub(super) mod key_usage;
 pub(super) mod send;
+pub(super) mod setup;
 mod upload;
+pub(super) mod users;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +51,9 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         diagnostics::routes(app),
         audit::routes(app),
         admin::routes(app),
+        auth::routes(app),
+        users::routes(app),
+        setup::routes(app),
     ];
     let joined = resources.into_iter().rev().reduce(|others, first| first.or(others).unify().boxed());
     joined.expect("there are resources")

@@ -68,7 +68,8 @@ pub(in crate::http) struct SendForm {
 ///
 /// Answers 202 once document and job are on disk.
 #[utoipa::path(post, path = "/fax", tag = "fax", security(("api_key" = ["fax:send"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same answer for 24 hours")),
+    params(("as_key" = Option<String>, Query, description = "In a session: id of a key to send as"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same answer for 24 hours")),
     request_body(content = SendForm, content_type = "multipart/form-data"),
     responses((status = 202, description = "Accepted and safe", body = FaxView),
         (status = 200, description = "dry_run", body = DryRun),
@@ -79,7 +80,7 @@ pub(in crate::http) struct SendForm {
         (status = 415, description = "Not a document we take", body = ProblemBody),
         (status = 422, description = "No file, an unusable document, or a wrong field", body = ProblemBody)))]
 pub(in crate::http) async fn send(request: Request) -> Result<Response, ApiError> {
-    let request = request.permit(Scope::FaxSend).await?;
+    let request = request.permit(Scope::FaxSend).await?.sending_as_key(Scope::FaxSend)?;
     let max_mb = request.app.config().max_file_size_mb;
     check_announced(announced_length(&request.headers), max_mb)?;
     let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
