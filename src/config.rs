@@ -520,8 +520,7 @@ fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>
 
 /// What commas separate; nothing is an empty list.
 fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let entries = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
-    entries.map(read).collect()
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(read).collect()
 }
 
 /// A host name in lower case, or an address.

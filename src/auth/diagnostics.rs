@@ -255,8 +255,8 @@ impl KeyRing {
         let seen_at = self.parts.clock.now();
         lock(&self.parts.diagnostics.exposures).insert(id, seen_at);
         log::warn!("API key {id} stood in the address of a request; rotate it");
-        let kind = "api_key.seen_in_url".to_owned();
-        let event = Event { at: seen_at, kind, subject: id.to_string(), data: json!({ "address": address }) };
+        let data = json!({ "address": address });
+        let event = Event::about_key(&id.to_string(), "seen_in_url", &caller.label(), data, seen_at);
         self.parts.db.insert_exposure(Exposure { id, seen_at, address }, event).await?;
         Ok(())
     }
@@ -378,18 +378,17 @@ mod tests {
         fixture.pass(60).await;
         fixture.ring.note_exposure(&caller, from(2)).await.unwrap();
         assert_eq!(fixture.ring.exposed_at(&id), Some(marked_at));
-        let events = fixture.db.events_after(0, 10).await.unwrap();
-        assert_eq!(events.len(), 1);
-        assert_eq!(
-            (events[0].event.kind.as_str(), &events[0].event.subject),
-            ("api_key.seen_in_url", &id.to_string())
-        );
+        let marks = async |fixture: &Fixture| {
+            let events = fixture.db.events_about(format!("key:{id}"), i64::MAX, 10).await.unwrap();
+            events.iter().filter(|logged| logged.event.kind == "api_key.seen_in_url").count()
+        };
+        assert_eq!(marks(&fixture).await, 1);
         fixture.restart().await;
         assert_eq!(fixture.ring.exposed_at(&id), Some(marked_at));
         fixture.ring.rotate(&id, std::time::Duration::ZERO, &CLI).await.unwrap();
         assert_eq!(fixture.ring.exposed_at(&id), None);
         fixture.ring.note_exposure(&caller, None).await.unwrap();
         assert_eq!(fixture.ring.exposed_at(&id), Some(fixture.clock.now()));
-        assert_eq!(fixture.db.events_after(0, 10).await.unwrap().len(), 2);
+        assert_eq!(marks(&fixture).await, 2);
     }
 }

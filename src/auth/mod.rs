@@ -7,7 +7,8 @@
 //! ([`Refusal::is_secret_right`]), and to run argon2 for a wrong secret.
 //!
 //! Invariant: no request that starts after [`KeyRing::revoke`] or [`KeyRing::disable`] returned is
-//! let in with that key, and none after [`KeyRing::set_account`] with more than it left. There is no time-to-live anywhere; what a check relies on is swapped when it changes.
+//! let in with that key, and none after a change of its owner with more than that left. There is no
+//! time-to-live anywhere; what a check relies on is swapped when it changes.
 
 mod bootstrap;
 mod caller;
@@ -30,7 +31,7 @@ mod tests;
 
 pub use bootstrap::Bootstrap;
 pub use caller::{Actor, Caller};
-pub use changes::{AccountChange, Revocation, Revoked, Rotated};
+pub use changes::{Revocation, Revoked, Rotated};
 pub use check::Verified;
 pub use identify::Identified;
 pub use keys::{KeyRing, KeyView, Settings};
@@ -68,9 +69,6 @@ pub enum AuthError {
     /// There is no such account.
     #[error("there is no account with this id")]
     NoAccount,
-    /// Nobody could manage the appliance any more.
-    #[error("this is the last global administrator; make another one first")]
-    LastAdministrator,
     /// The key is refused by this process, but that is not on disk.
     #[error("the key is refused until the next restart only: that could not be stored")]
     NotFinal(#[source] DbError),

@@ -10,6 +10,7 @@ use super::{Db, DbError, events, from_ms, parse, to_ms};
 use crate::access::records::AccountRecord;
 use crate::access::roles::Grant;
 use crate::fax::event::Event;
+use crate::id::AccountId;
 
 impl Db {
     /// All accounts, in order of creation.
@@ -35,21 +36,13 @@ impl Audited<'_> {
         self.write(move |transaction| insert(transaction, &account)).await
     }
 
-    /// Stores what an account is now, its kind and time of making left as they are, together with
-    /// the event that tells of it. [`DbError::Conflict`] when its name is taken or it is not there.
-    pub async fn update_account(self, account: AccountRecord, event: Event) -> Result<(), DbError> {
+    /// Stores the grants of an account, together with the event that tells of it.
+    /// [`DbError::Conflict`] when the account is not there.
+    pub async fn update_grants(self, id: AccountId, grants: Vec<Grant>, event: Event) -> Result<(), DbError> {
         self.write(move |transaction| {
             let changed = transaction
-                .prepare_cached(
-                    "UPDATE OR IGNORE accounts SET name = ?2, role = ?3, status = ?4, grants = ?5 WHERE id = ?1",
-                )?
-                .execute(params![
-                    account.id.to_string(),
-                    account.name,
-                    account.role.as_str(),
-                    account.status.as_str(),
-                    grants_to_json(&account.grants),
-                ])?;
+                .prepare_cached("UPDATE accounts SET grants = ?2 WHERE id = ?1")?
+                .execute(params![id.to_string(), grants_to_json(&grants)])?;
             if changed != 1 {
                 return Err(DbError::Conflict);
             }
@@ -150,20 +143,10 @@ pub(super) mod tests {
             subject: format!("account:{}", lab.id),
             data: Value::Null,
         };
-        let changed = AccountRecord {
-            name: "Laboratory".into(),
-            role: Role::Admin,
-            status: AccountStatus::Disabled,
-            grants: vec![Grant::AccountKeyShow],
-            ..lab.clone()
-        };
-        db.audited(event()).update_account(changed.clone(), told(lab.created_at)).await.unwrap();
-        let taken = AccountRecord { name: "CLINIC".into(), ..lab.clone() };
-        assert!(matches!(
-            db.audited(event()).update_account(taken, told(lab.created_at)).await,
-            Err(DbError::Conflict)
-        ));
-        let unknown = db.audited(event()).update_account(account("nobody"), told(lab.created_at)).await;
+        let changed = AccountRecord { grants: vec![Grant::AccountKeyShow], ..lab.clone() };
+        let grants = changed.grants.clone();
+        db.audited(event()).update_grants(lab.id, grants.clone(), told(lab.created_at)).await.unwrap();
+        let unknown = db.audited(event()).update_grants(AccountId::new(), grants, told(lab.created_at)).await;
         assert!(matches!(unknown, Err(DbError::Conflict)));
         let stored = db.accounts().await.unwrap();
         assert!(stored.contains(&changed) && stored.contains(&clinic));

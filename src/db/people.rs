@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
 
+use super::audit::Audited;
 use super::{Db, DbError, accounts, from_ms, optional, parse, to_ms};
 use crate::access::people::{LinkRecord, PersonRecord, SecondFactor, SessionRecord, TokenHash, TotpRecord};
 use crate::access::records::AccountRecord;
@@ -60,115 +61,6 @@ impl Db {
         .await
     }
 
-    /// Stores a new account, with a password or a link to choose one. [`DbError::Conflict`] when
-    /// its name is taken.
-    pub async fn insert_person(
-        &self,
-        account: AccountRecord,
-        password: Option<(Secret<String>, bool)>,
-        link: Option<LinkRecord>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            accounts::insert(transaction, &account)?;
-            if let Some((phc, must_change)) = &password {
-                put_password(transaction, account.id, phc, *must_change, account.created_at)?;
-            }
-            link.iter().try_for_each(|link| put_link(transaction, link))
-        })
-        .await
-    }
-
-    /// Makes the first administrator with this link, signed in. [`DbError::Conflict`] when the link
-    /// is used, ended or not for that.
-    pub async fn insert_first_administrator(
-        &self,
-        link: TokenHash,
-        account: AccountRecord,
-        phc: Secret<String>,
-        session: SessionRecord,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            take_link(transaction, &link, None, account.created_at)?;
-            accounts::insert(transaction, &account)?;
-            put_password(transaction, account.id, &phc, false, account.created_at)?;
-            insert_session(transaction, &session)
-        })
-        .await
-    }
-
-    /// Gives a person the password chosen with this link, signed in there and nowhere else.
-    /// [`DbError::Conflict`] when the link is used, ended or somebody else's.
-    pub async fn take_up_link(
-        &self,
-        link: TokenHash,
-        account: AccountId,
-        phc: Secret<String>,
-        session: SessionRecord,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            take_link(transaction, &link, Some(account), session.created_at)?;
-            put_password(transaction, account, &phc, false, session.created_at)?;
-            end_sessions(transaction, account, None)?;
-            insert_session(transaction, &session)
-        })
-        .await
-    }
-
-    /// Stores role and status of an account and signs its person out. [`DbError::Conflict`] when
-    /// it is the last administrator who can sign in and would no longer be one.
-    pub async fn update_account(&self, account: AccountRecord) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            if !account.is_active_administrator() {
-                keep_an_administrator(transaction, account.id)?;
-            }
-            transaction
-                .prepare_cached("UPDATE accounts SET name = ?2, role = ?3, status = ?4 WHERE id = ?1")?
-                .execute(params![
-                    account.id.to_string(),
-                    account.name,
-                    account.role.as_str(),
-                    account.status.as_str()
-                ])?;
-            end_sessions(transaction, account.id, None)
-        })
-        .await
-    }
-
-    /// Removes an account: what it needs to sign in goes, its row stays under the name given, for
-    /// the keys and faxes it owned. [`DbError::Conflict`] as with [`Self::update_account`].
-    pub async fn remove_account(&self, account: AccountRecord, at: Timestamp) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            let id = account.id.to_string();
-            keep_an_administrator(transaction, account.id)?;
-            transaction
-                .prepare_cached("UPDATE accounts SET name = ?2, status = ?3 WHERE id = ?1")?
-                .execute(params![id, account.name, account.status.as_str()])?;
-            for table in ["sessions", "setup_links", "recovery_codes", "people"] {
-                transaction.execute(&format!("DELETE FROM {table} WHERE account_id = ?1"), [&id])?;
-            }
-            transaction.execute("INSERT INTO removed_accounts VALUES (?1, ?2)", params![id, to_ms(at)])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Stores a new password and ends all sessions but one, and a link to choose another.
-    pub async fn set_password(
-        &self,
-        account: AccountId,
-        phc: Secret<String>,
-        must_change: bool,
-        at: Timestamp,
-        keep: Option<SessionId>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            put_password(transaction, account, &phc, must_change, at)?;
-            transaction.execute("DELETE FROM setup_links WHERE account_id = ?1", [account.to_string()])?;
-            end_sessions(transaction, account, keep)
-        })
-        .await
-    }
-
     /// Notes how many wrong passwords in a row there were; 0 forgets them.
     pub async fn note_failed_tries(
         &self,
@@ -183,36 +75,6 @@ impl Db {
                 )?
                 .execute(params![account.to_string(), tries, (tries > 0).then(|| to_ms(at))])?;
             Ok(())
-        })
-        .await
-    }
-
-    /// Signs a person in whose password was `phc`. [`DbError::Conflict`] when the password was
-    /// changed meanwhile, or the second factor was used before.
-    pub async fn begin_session(
-        &self,
-        session: SessionRecord,
-        phc: Secret<String>,
-        forget_failures: bool,
-        factor: SecondFactor,
-        replaces: Option<TokenHash>,
-    ) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            let account = session.account;
-            let noted = transaction
-                .prepare_cached(
-                    "UPDATE people SET failed_tries = CASE WHEN ?3 THEN 0 ELSE failed_tries END \
-                     WHERE account_id = ?1 AND password_phc = ?2",
-                )?
-                .execute(params![account.to_string(), phc.reveal(), forget_failures])?;
-            if noted != 1 {
-                return Err(DbError::Conflict);
-            }
-            use_factor(transaction, account, factor)?;
-            if let Some(token_hash) = replaces {
-                transaction.execute("DELETE FROM sessions WHERE token_hash = ?1", [token_hash.as_slice()])?;
-            }
-            insert_session(transaction, &session)
         })
         .await
     }
@@ -233,14 +95,9 @@ impl Db {
         .await
     }
 
-    /// Ends these sessions.
-    pub async fn end_sessions(&self, ids: Vec<SessionId>) -> Result<(), DbError> {
-        self.write(move |transaction| {
-            let mut statement = transaction.prepare_cached("DELETE FROM sessions WHERE id = ?1")?;
-            ids.iter().try_for_each(|id| statement.execute([id.to_string()]).map(drop))?;
-            Ok(())
-        })
-        .await
+    /// Removes sessions whose time is over.
+    pub async fn remove_sessions(&self, ids: Vec<SessionId>) -> Result<(), DbError> {
+        self.write(move |transaction| delete_sessions(transaction, &ids)).await
     }
 
     /// Notes when these sessions were last seen, all at once.
@@ -268,10 +125,172 @@ impl Db {
         .await
     }
 
+    /// The link with this hash.
+    pub fn link(&self, token_hash: TokenHash) -> Result<Option<LinkRecord>, DbError> {
+        self.point(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT account_id, expires_at FROM setup_links WHERE token_hash = ?1")?;
+            let mut rows = statement.query([token_hash.as_slice()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let account: Option<String> = row.get(0)?;
+            Ok(Some(LinkRecord {
+                token_hash,
+                account: account.map(|id| parse(&id, "setup_links.account_id")).transpose()?,
+                expires_at: from_ms(row.get(1)?, "setup_links.expires_at")?,
+            }))
+        })
+    }
+}
+
+impl Audited<'_> {
+    /// Ends these sessions.
+    pub async fn end_sessions(self, ids: Vec<SessionId>) -> Result<(), DbError> {
+        self.write(move |transaction| delete_sessions(transaction, &ids)).await
+    }
+
+    /// Stores a new account, with a password or a link to choose one. [`DbError::Conflict`] when
+    /// its name is taken.
+    pub async fn insert_person(
+        self,
+        account: AccountRecord,
+        password: Option<(Secret<String>, bool)>,
+        link: Option<LinkRecord>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            accounts::insert(transaction, &account)?;
+            if let Some((phc, must_change)) = &password {
+                put_password(transaction, account.id, phc, *must_change, account.created_at)?;
+            }
+            link.iter().try_for_each(|link| put_link(transaction, link))
+        })
+        .await
+    }
+
+    /// Makes the first administrator with this link, signed in. [`DbError::Conflict`] when the link
+    /// is used, ended or not for that.
+    pub async fn insert_first_administrator(
+        self,
+        link: TokenHash,
+        account: AccountRecord,
+        phc: Secret<String>,
+        session: SessionRecord,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            take_link(transaction, &link, None, account.created_at)?;
+            accounts::insert(transaction, &account)?;
+            put_password(transaction, account.id, &phc, false, account.created_at)?;
+            insert_session(transaction, &session)
+        })
+        .await
+    }
+
+    /// Gives a person the password chosen with this link, signed in there and nowhere else.
+    /// [`DbError::Conflict`] when the link is used, ended or somebody else's.
+    pub async fn take_up_link(
+        self,
+        link: TokenHash,
+        account: AccountId,
+        phc: Secret<String>,
+        session: SessionRecord,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            take_link(transaction, &link, Some(account), session.created_at)?;
+            put_password(transaction, account, &phc, false, session.created_at)?;
+            end_sessions(transaction, account, None)?;
+            insert_session(transaction, &session)
+        })
+        .await
+    }
+
+    /// Stores role and status of an account and signs its person out. [`DbError::Conflict`] when
+    /// it is the last administrator who can sign in and would no longer be one.
+    pub async fn update_role_and_status(self, account: AccountRecord) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            if !account.is_active_administrator() {
+                keep_an_administrator(transaction, account.id)?;
+            }
+            transaction
+                .prepare_cached("UPDATE accounts SET name = ?2, role = ?3, status = ?4 WHERE id = ?1")?
+                .execute(params![
+                    account.id.to_string(),
+                    account.name,
+                    account.role.as_str(),
+                    account.status.as_str()
+                ])?;
+            end_sessions(transaction, account.id, None)
+        })
+        .await
+    }
+
+    /// Removes an account: what it needs to sign in goes, its row stays under the name given, for
+    /// the keys and faxes it owned. [`DbError::Conflict`] as with [`Self::update_role_and_status`].
+    pub async fn remove_account(self, account: AccountRecord, at: Timestamp) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let id = account.id.to_string();
+            keep_an_administrator(transaction, account.id)?;
+            transaction
+                .prepare_cached("UPDATE accounts SET name = ?2, status = ?3 WHERE id = ?1")?
+                .execute(params![id, account.name, account.status.as_str()])?;
+            for table in ["sessions", "setup_links", "recovery_codes", "people"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE account_id = ?1"), [&id])?;
+            }
+            transaction.execute("INSERT INTO removed_accounts VALUES (?1, ?2)", params![id, to_ms(at)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores a new password and ends all sessions but one, and a link to choose another.
+    pub async fn set_password(
+        self,
+        account: AccountId,
+        phc: Secret<String>,
+        must_change: bool,
+        at: Timestamp,
+        keep: Option<SessionId>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            put_password(transaction, account, &phc, must_change, at)?;
+            transaction.execute("DELETE FROM setup_links WHERE account_id = ?1", [account.to_string()])?;
+            end_sessions(transaction, account, keep)
+        })
+        .await
+    }
+
+    /// Signs a person in whose password was `phc`. [`DbError::Conflict`] when the password was
+    /// changed meanwhile, or the second factor was used before.
+    pub async fn begin_session(
+        self,
+        session: SessionRecord,
+        phc: Secret<String>,
+        forget_failures: bool,
+        factor: SecondFactor,
+        replaces: Option<TokenHash>,
+    ) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let account = session.account;
+            let noted = transaction
+                .prepare_cached(
+                    "UPDATE people SET failed_tries = CASE WHEN ?3 THEN 0 ELSE failed_tries END \
+                     WHERE account_id = ?1 AND password_phc = ?2",
+                )?
+                .execute(params![account.to_string(), phc.reveal(), forget_failures])?;
+            if noted != 1 {
+                return Err(DbError::Conflict);
+            }
+            use_factor(transaction, account, factor)?;
+            if let Some(token_hash) = replaces {
+                transaction.execute("DELETE FROM sessions WHERE token_hash = ?1", [token_hash.as_slice()])?;
+            }
+            insert_session(transaction, &session)
+        })
+        .await
+    }
+
     /// Puts the second factor in force, with its recovery codes; the code of `step` is used up.
     /// [`DbError::Conflict`] when another one was begun meanwhile.
     pub async fn confirm_totp(
-        &self,
+        self,
         account: AccountId,
         sealed: Vec<u8>,
         step: u64,
@@ -298,13 +317,13 @@ impl Db {
     }
 
     /// Switches the second factor off.
-    pub async fn disable_totp(&self, account: AccountId) -> Result<(), DbError> {
+    pub async fn disable_totp(self, account: AccountId) -> Result<(), DbError> {
         self.write(move |transaction| drop_totp(transaction, account)).await
     }
 
     /// Stores a link; it replaces the one before for the same account. With `is_reset` the second
     /// factor goes too.
-    pub async fn put_link(&self, link: LinkRecord, is_reset: bool) -> Result<(), DbError> {
+    pub async fn put_link(self, link: LinkRecord, is_reset: bool) -> Result<(), DbError> {
         self.write(move |transaction| {
             if let (Some(account), true) = (link.account, is_reset) {
                 drop_totp(transaction, account)?;
@@ -313,22 +332,12 @@ impl Db {
         })
         .await
     }
+}
 
-    /// The link with this hash.
-    pub fn link(&self, token_hash: TokenHash) -> Result<Option<LinkRecord>, DbError> {
-        self.point(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT account_id, expires_at FROM setup_links WHERE token_hash = ?1")?;
-            let mut rows = statement.query([token_hash.as_slice()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            let account: Option<String> = row.get(0)?;
-            Ok(Some(LinkRecord {
-                token_hash,
-                account: account.map(|id| parse(&id, "setup_links.account_id")).transpose()?,
-                expires_at: from_ms(row.get(1)?, "setup_links.expires_at")?,
-            }))
-        })
-    }
+fn delete_sessions(transaction: &Transaction<'_>, ids: &[SessionId]) -> Result<(), DbError> {
+    let mut statement = transaction.prepare_cached("DELETE FROM sessions WHERE id = ?1")?;
+    ids.iter().try_for_each(|id| statement.execute([id.to_string()]).map(drop))?;
+    Ok(())
 }
 
 fn put_password(

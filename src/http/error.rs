@@ -89,8 +89,6 @@ problems! {
         "The token of this key was shown once and is not kept. Rotate the key to get a new token, or make one with recoverable set.";
     ACCOUNT_KEY_EXISTS = "account-key-exists", 409, "Conflict", "account_key_exists", "account_key.exists",
         "The appliance has one account key. Show it, or reset it to get a new one.";
-    LAST_ADMINISTRATOR = "last-administrator", 409, "Conflict", "last_administrator", "account.last_administrator",
-        "Somebody must be able to manage the appliance. Make another global administrator first.";
     USER_CONFLICT = "user-wrong-state", 409, "Conflict", "user_wrong_state", "user.wrong_state",
         "This cannot be done with the user as things stand; the detail says why. The last global administrator can be neither removed, disabled nor demoted.";
     IDEMPOTENCY_IN_FLIGHT = "idempotency-in-flight", 409, "Conflict", "idempotency_in_flight", "request.in_flight",

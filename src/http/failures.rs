@@ -1,9 +1,9 @@
 //! What the failures of the floors below mean to a client.
 
 use super::error::{
-    ACCOUNT_KEY_EXISTS, ApiError, BAD_DOCUMENT, CODE_NEEDED, KEY_CONFLICT, KEY_NOT_FOUND, LAST_ADMINISTRATOR,
-    LINK_INVALID, LOGIN_FAILED, NO_SCOPE, NOT_FOUND, NOT_RECOVERABLE, PASSWORD_NEEDED, SEAL_CONFLICT,
-    UNSUPPORTED_TYPE, USER_CONFLICT, USER_NOT_FOUND,
+    ACCOUNT_KEY_EXISTS, ApiError, BAD_DOCUMENT, CODE_NEEDED, KEY_CONFLICT, KEY_NOT_FOUND, LINK_INVALID,
+    LOGIN_FAILED, NO_SCOPE, NOT_FOUND, NOT_RECOVERABLE, PASSWORD_NEEDED, SEAL_CONFLICT, UNSUPPORTED_TYPE,
+    USER_CONFLICT, USER_NOT_FOUND,
 };
 use crate::access::records::Standing;
 use crate::audit::AuditError;
@@ -98,7 +98,6 @@ impl From<AuthError> for ApiError {
             AuthError::NotRecoverable(why) => Self::new(&NOT_RECOVERABLE, *why),
             AuthError::AccountKeyExists => Self::new(&ACCOUNT_KEY_EXISTS, format!("{error}.")),
             AuthError::NoAccount => Self::new(&NOT_FOUND, "There is no account with this id."),
-            AuthError::LastAdministrator => Self::new(&LAST_ADMINISTRATOR, format!("{error}.")),
             AuthError::TooOften { what, retry_after_s } => {
                 Self::rate_limited(*what, "minute", *retry_after_s)
             }

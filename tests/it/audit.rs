@@ -157,7 +157,7 @@ async fn rows_are_listed_filtered_exported_and_verified() {
     assert_eq!(paged, all);
     assert_eq!(rows(http, "action=api_key.created").await.len(), 5);
     assert_eq!(rows(http, "actor=bootstrap").await.len(), 5);
-    assert_eq!(rows(http, "actor=system&action=service_account.created").await.len(), 3);
+    assert_eq!(rows(http, "actor=system&action=service_account.created").await.len(), 4);
     assert_eq!(rows(http, "from=2099-01-01T00:00:00Z").await.len(), 0);
     assert_eq!(rows(http, "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z").await, all);
     let one = http.get("/admin/audit/2", BOOTSTRAP).await.expect(200).json();

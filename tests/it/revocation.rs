@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hyper::Method;
 use pagewire::access::records::AccountStatus;
 use pagewire::access::roles::Role;
-use pagewire::auth::{AccountChange, Actor};
+use pagewire::auth::Actor;
+use pagewire::auth::people::Change;
 use pagewire::clock::Clock;
 use pagewire::config::Config;
 use serde_json::{Value, json};
@@ -89,7 +90,9 @@ async fn nothing_that_starts_afterwards_is_let_in() {
     ];
     for round in 0..ROUNDS {
         for (method, verb, body) in &ways {
-            let new = json!({"name": format!("doomed {round}"), "scopes": ["fax:read"]});
+            // An owner each: all keys of one owner together have a quota, too.
+            let owner = format!("{method}{verb} {round}");
+            let new = json!({"name": "doomed", "owner": owner, "scopes": ["fax:read"]});
             let (id, token) = new_key(http, admin, new).await;
             let hammer = Hammer::start(http, &token, "/fax", 401).await;
             let path = format!("/admin/api-keys/{id}{verb}");
@@ -112,15 +115,18 @@ async fn what_an_owner_loses_its_keys_lose() {
     let running = pagewire::serve::start(config, Clock::System).await.unwrap();
     let (http, keys) = (Http::new(running.address), running.app.keys());
     let by = Actor::Cli { uid: 0 };
-    let disabled = AccountChange { status: Some(AccountStatus::Disabled), ..AccountChange::default() };
-    let demoted = AccountChange { role: Some(Role::Viewer), ..AccountChange::default() };
+    let disabled = Change { status: Some(AccountStatus::Disabled), ..Change::default() };
+    let demoted = Change { role: Some(Role::Viewer), ..Change::default() };
     for round in 0..ROUNDS {
         for (change, refusal) in [(&disabled, 401), (&demoted, 403)] {
             let owner = format!("owner {round} {refusal}");
-            let (_, token) = new_key(&http, BOOTSTRAP, json!({"name": "doomed", "owner": owner})).await;
+            // Without a full minute: a key that lost its rights would be told of that first.
+            let limits = json!({"per_minute": 1_000_000, "per_hour": 1_000_000});
+            let new = json!({"name": "doomed", "owner": owner, "limits": limits});
+            let (_, token) = new_key(&http, BOOTSTRAP, new).await;
             let account = keys.list_accounts().into_iter().find(|account| account.name == owner).unwrap();
             let hammer = Hammer::start(&http, &token, "/inbound", refusal).await;
-            keys.set_account(account.id, change.clone(), &by).await.unwrap();
+            running.app.people().change_account(account.id, *change, &by).await.unwrap();
             hammer.finish().await;
         }
     }

@@ -16,7 +16,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-pub use self::accounts::AccountChange;
 pub use self::ending::{Revocation, Revoked};
 use super::AuthError;
 use super::caller::Actor;
@@ -258,7 +257,7 @@ impl State {
 }
 
 /// What the audit log is told of a new account.
-fn account_made(context: &Context, account: &AccountRecord) -> AuditEvent {
+pub(super) fn account_made(context: &Context, account: &AccountRecord) -> AuditEvent {
     let action = match account.kind {
         AccountKind::User => Action::UserCreated,
         AccountKind::Service => Action::ServiceAccountCreated,

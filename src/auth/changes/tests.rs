@@ -4,11 +4,9 @@ use super::super::keys::tests::{CLI, Fixture, named};
 use super::super::minting::tests::invalid;
 use super::*;
 use crate::access::kind::Kind;
-use crate::access::records::AccountStatus;
 use crate::access::roles::Grant;
 use crate::access::scopes::Scope;
 use crate::auth::Refusal;
-use crate::id::AccountId;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -259,53 +257,9 @@ async fn the_account_key_is_one_and_for_who_may() {
     assert_eq!(by_account(&fixture, "helper").grants, [Grant::AccountKeyShow]);
     let shown = fixture.ring.reveal_account_key(&CLI).await.unwrap();
     assert_eq!(shown.reveal(), reset.token.text().reveal());
-    let change = AccountChange { status: Some(AccountStatus::Disabled), ..AccountChange::default() };
-    let built_in = fixture.ring.set_account(by_account(&fixture, "account").id, change, &CLI).await;
-    assert!(matches!(built_in, Err(AuthError::Forbidden(_))));
     fixture.ring.revoke(&record.id, Revocation::default(), &CLI).await.unwrap();
     assert!(fixture.ring.account_key().is_none());
     fixture.ring.generate_account_key(&CLI).await.unwrap();
-}
-
-#[tokio::test]
-async fn an_owners_change_holds_at_once_and_somebody_always_administrates() {
-    let mut fixture = Fixture::new().await;
-    let chief = fixture.ring.ensure_user("chief", Role::GlobalAdmin).await.unwrap();
-    let desk = fixture.ring.ensure_user("desk", Role::Operator).await.unwrap();
-    let (token, _) = fixture.make(NewKey { owner: Some("desk".into()), ..named("a") }).await;
-    let role = |role| AccountChange { role: Some(role), ..AccountChange::default() };
-    let status = |status| AccountChange { status: Some(status), ..AccountChange::default() };
-
-    assert!(fixture.ring.verify(&token, None).await.unwrap().caller.may(Scope::FaxSend));
-    fixture.ring.set_account(desk, role(Role::Viewer), &CLI).await.unwrap();
-    assert!(!fixture.ring.verify(&token, None).await.unwrap().caller.may(Scope::FaxSend));
-    fixture.ring.set_account(desk, status(AccountStatus::Disabled), &CLI).await.unwrap();
-    assert_eq!(fixture.refusal(&token).await, Refusal::OwnerDisabled);
-    let renamed = AccountChange { name: Some(" reception ".into()), ..AccountChange::default() };
-    fixture.ring.set_account(desk, renamed, &CLI).await.unwrap();
-    fixture.restart().await;
-    let stored = fixture.ring.account(desk).unwrap();
-    assert_eq!(
-        (stored.name.as_str(), stored.role, stored.status),
-        ("reception", Role::Viewer, AccountStatus::Disabled)
-    );
-    let taken = AccountChange { name: Some("Chief".into()), ..AccountChange::default() };
-    assert_eq!(invalid(fixture.ring.set_account(desk, taken, &CLI).await).0, "name");
-
-    for change in [role(Role::Admin), status(AccountStatus::Disabled)] {
-        let refused = fixture.ring.set_account(chief, change, &CLI).await;
-        assert!(matches!(refused, Err(AuthError::LastAdministrator)));
-    }
-    fixture.ring.ensure_user("second", Role::GlobalAdmin).await.unwrap();
-    fixture.ring.set_account(chief, role(Role::Operator), &CLI).await.unwrap();
-
-    let (token, _) = fixture.make(NewKey { kind: Kind::Admin, ..named("admin") }).await;
-    let key = fixture.ring.verify(&token, None).await.unwrap().caller.actor();
-    let by_key = fixture.ring.set_account(desk, role(Role::Operator), &key).await;
-    assert!(matches!(by_key, Err(AuthError::Forbidden(_))), "a key changes nobody's role");
-    fixture.ring.set_account(desk, status(AccountStatus::Active), &key).await.unwrap();
-    let nobody = fixture.ring.set_account(AccountId::new(), role(Role::Viewer), &CLI).await;
-    assert!(matches!(nobody, Err(AuthError::NoAccount)));
 }
 
 #[tokio::test]

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::setup::Link;
 use super::{People, PeopleError, to_its_end};
+use crate::access::audit::{Action, AuditEvent, Snapshot};
 use crate::access::people::PersonRecord;
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::access::roles::Role;
 use crate::access::scopes::Scope;
 use crate::auth::Actor;
-use crate::auth::changes::OWN_ACCOUNTS;
+use crate::auth::changes::{OWN_ACCOUNTS, account_made};
 use crate::auth::minting;
 use crate::db::DbError;
 use crate::id::AccountId;
@@ -109,8 +110,18 @@ impl People {
             if (role, status) == (account.role, account.status) {
                 return Ok(());
             }
-            let account = AccountRecord { role, status, ..AccountRecord::clone(&account) };
-            people.parts.db.update_account(account.clone()).await.map_err(last_administrator)?;
+            let old = account;
+            let account = AccountRecord { role, status, ..AccountRecord::clone(&old) };
+            let action = match (account.kind, status == old.status, status) {
+                (AccountKind::Service, ..) => Action::ServiceAccountChanged,
+                (AccountKind::User, true, _) => Action::UserChanged,
+                (AccountKind::User, false, AccountStatus::Disabled) => Action::UserDisabled,
+                (AccountKind::User, false, AccountStatus::Active) => Action::UserEnabled,
+            };
+            let changed =
+                people.told(action, id, &by).before(Snapshot::from(&*old)).after(Snapshot::from(&account));
+            let stored = people.parts.db.audited(changed).update_role_and_status(account.clone());
+            stored.await.map_err(last_administrator)?;
             people.parts.ring.put_account(account);
             people.drop_sessions_of(id, None);
             log::info!("account {id} is {status} as {role} now, by {by}");
@@ -131,7 +142,9 @@ impl People {
             let gone =
                 AccountRecord { name, status: AccountStatus::Disabled, ..AccountRecord::clone(&account) };
             let now = people.parts.clock.now();
-            people.parts.db.remove_account(gone.clone(), now).await.map_err(last_administrator)?;
+            let removed = people.told(Action::UserRemoved, id, &by).before(Snapshot::from(&*account));
+            let stored = people.parts.db.audited(removed).remove_account(gone.clone(), now);
+            stored.await.map_err(last_administrator)?;
             people.parts.ring.put_account(gone);
             people.drop_sessions_of(id, None);
             people.parts.throttle.unlock(&account.name);
@@ -157,7 +170,8 @@ impl People {
             let _changes = people.parts.ring.parts.changes.lock().await;
             people.manageable(id, &by).await?;
             let (now, must_change) = (people.parts.clock.now(), must_change(&by));
-            people.parts.db.set_password(id, phc, must_change, now, None).await?;
+            let told = people.told(Action::UserPasswordChanged, id, &by);
+            people.parts.db.audited(told).set_password(id, phc, must_change, now, None).await?;
             people.drop_sessions_of(id, None);
             people.parts.throttle.unlock(&account.name);
             log::info!("account {id} got a password by {by}");
@@ -174,7 +188,7 @@ impl People {
             let _changes = people.parts.ring.parts.changes.lock().await;
             let account = people.manageable(id, &by).await?;
             only_people(&account)?;
-            let link = people.store_invitation(id, is_reset).await?;
+            let link = people.store_invitation(id, is_reset, &by).await?;
             log::info!("a one-time link for account {id} was made by {by}");
             Ok(link)
         })
@@ -211,7 +225,8 @@ impl People {
             (None, None)
         };
         let _changes = self.parts.ring.parts.changes.lock().await;
-        match self.parts.db.insert_person(account.clone(), password, record).await {
+        let made = account_made(&by.audit_context(), &account);
+        match self.parts.db.audited(made).insert_person(account.clone(), password, record).await {
             Ok(()) => {}
             Err(DbError::Conflict) => return Err(PeopleError::State("This name is taken; choose another.")),
             Err(error) => return Err(error.into()),
@@ -220,6 +235,11 @@ impl People {
         self.parts.ring.put_account(account);
         log::info!("account {id} was made by {by}");
         Ok((self.account(id).await?, link))
+    }
+
+    /// What the audit log is told of a change of an account.
+    fn told(&self, action: Action, id: AccountId, by: &Actor) -> AuditEvent {
+        by.audit_context().event(action, id, self.parts.clock.now())
     }
 
     /// The account, when who asks may manage it.

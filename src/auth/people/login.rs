@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use super::throttle::Try;
 use super::totp::Code;
-use super::{People, PeopleError, SignedIn, hash_of, to_its_end};
+use super::{People, PeopleError, SignedIn, hash_of, in_the_console, to_its_end};
+use crate::access::audit::Action;
 use crate::access::people::{PersonRecord, SecondFactor};
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::auth::changes::LOCAL;
@@ -46,7 +47,7 @@ impl People {
     /// Ends the caller's session.
     pub async fn logout(&self, caller: &Caller) -> Result<(), PeopleError> {
         match caller.session_id() {
-            Some(id) => self.end_session(caller.owner, id).await,
+            Some(id) => self.end_session(id, caller).await,
             None => Err(PeopleError::NotFound),
         }
     }
@@ -80,7 +81,9 @@ impl People {
             let parts = &people.parts;
             let _changes = parts.ring.parts.changes.lock().await;
             let now = parts.clock.now();
-            parts.db.set_password(caller.owner, phc, false, now, caller.session_id()).await?;
+            let told = caller.audit_context().event(Action::UserPasswordChanged, caller.owner, now);
+            let stored = parts.db.audited(told);
+            stored.set_password(caller.owner, phc, false, now, caller.session_id()).await?;
             people.drop_sessions_of(caller.owner, caller.session_id());
             people.password_is_own(&caller);
             people.freshen(&caller);
@@ -130,9 +133,12 @@ impl People {
         let account = account.ok_or(PeopleError::WrongLogin)?;
         let (record, token) = self.new_session(account.id, attempt.address, attempt.agent)?;
         let replaces = attempt.replaces.map(|cookie| hash_of(cookie.reveal()));
+        let context = in_the_console(&account, attempt.address);
+        let begun = context.event(Action::SessionStarted, account.id, record.created_at);
         match self
             .parts
             .db
+            .audited(begun)
             .begin_session(record.clone(), phc, a_try.is_from_strange_address(), factor, replaces)
             .await
         {

@@ -19,6 +19,7 @@ mod tests;
 mod throttle;
 mod totp;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rand::TryRng;
@@ -35,7 +36,9 @@ pub use totp::TotpSetup;
 use super::AuthError;
 use super::hashing::{HashError, Hasher};
 use super::keys::KeyRing;
+use crate::access::audit::{Context, Via};
 use crate::access::people::TokenHash;
+use crate::access::records::AccountRecord;
 use crate::access::token::NoRandomness;
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -106,6 +109,11 @@ pub enum PeopleError {
     /// As with keys.
     #[error(transparent)]
     Auth(#[from] AuthError),
+}
+
+/// Somebody who proves to be this person, before there is a session of theirs.
+fn in_the_console(account: &AccountRecord, address: Option<IpAddr>) -> Context {
+    Context { actor: format!("user:{}", account.name), via: Via::Console, address, request_id: None }
 }
 
 impl Parts {

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{People, PeopleError, hash_of, random_token, to_its_end};
+use crate::access::audit::Action;
 use crate::access::people::{SessionRecord, TokenHash};
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::auth::Caller;
@@ -112,15 +113,20 @@ impl People {
         views
     }
 
-    /// Ends one session of this account.
-    pub async fn end_session(&self, account: AccountId, id: SessionId) -> Result<(), PeopleError> {
+    /// Ends one session of the caller's account.
+    pub async fn end_session(&self, id: SessionId, by: &Caller) -> Result<(), PeopleError> {
+        let account = by.owner;
         let is_it = |session: &Session| session.record.account == account && session.record.id == id;
         let ended = self.parts.sessions.take(is_it);
         if ended.is_empty() {
             return Err(PeopleError::NotFound);
         }
-        let people = self.clone();
-        to_its_end(async move { Ok(people.parts.db.end_sessions(ended).await?) }).await
+        let (people, context) = (self.clone(), by.audit_context());
+        to_its_end(async move {
+            let told = context.event(Action::SessionEnded, account, people.parts.clock.now());
+            Ok(people.parts.db.audited(told).end_sessions(ended).await?)
+        })
+        .await
     }
 
     /// Writes down when sessions were last seen, and forgets those that ended; call it every 15 to
@@ -131,7 +137,7 @@ impl People {
         let seen: Vec<_> =
             self.parts.sessions.read().values().filter(|session| session.is_unwritten()).cloned().collect();
         if !ended.is_empty() {
-            self.parts.db.end_sessions(ended).await?;
+            self.parts.db.remove_sessions(ended).await?;
         }
         if seen.is_empty() {
             return Ok(());

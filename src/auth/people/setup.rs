@@ -8,10 +8,13 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{People, PeopleError, SignedIn, hash_of, passwords, random_token, to_its_end};
+use super::{People, PeopleError, SignedIn, hash_of, in_the_console, passwords, random_token, to_its_end};
+use crate::access::audit::{Action, Context, Target};
 use crate::access::people::LinkRecord;
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::access::roles::Role;
+use crate::auth::Actor;
+use crate::auth::changes::account_made;
 use crate::auth::minting;
 use crate::db::DbError;
 use crate::id::AccountId;
@@ -60,7 +63,7 @@ impl People {
                 "There is an administrator already; 'pagewire admin reset' helps one who cannot sign in.",
             ));
         }
-        self.store_link(None, SETUP_LIFE, false).await
+        self.store_link(None, SETUP_LIFE, false, Context::system()).await
     }
 
     /// Makes the first administrator, or gives an invited person their password; signs them in.
@@ -88,8 +91,9 @@ impl People {
                 // Looked at again: somebody may have taken the name while the password was hashed.
                 let account = self.first_administrator(Some(&account.name))?;
                 let (record, cookie) = self.new_session(account.id, address, agent)?;
-                let stored =
-                    self.parts.db.insert_first_administrator(hash, account.clone(), phc, record.clone());
+                let made = account_made(&in_the_console(&account, address), &account);
+                let stored = self.parts.db.audited(made);
+                let stored = stored.insert_first_administrator(hash, account.clone(), phc, record.clone());
                 stored.await.map_err(used_meanwhile)?;
                 self.parts.ring.put_account(account.clone());
                 log::info!("user {} is the first administrator", account.id);
@@ -101,7 +105,10 @@ impl People {
                 let _changes = self.parts.ring.parts.changes.lock().await;
                 let account = self.invited(id, None)?;
                 let (record, cookie) = self.new_session(id, address, agent)?;
-                self.parts.db.take_up_link(hash, id, phc, record.clone()).await.map_err(used_meanwhile)?;
+                let context = in_the_console(&account, address);
+                let told = context.event(Action::UserPasswordChanged, id, record.created_at);
+                let stored = self.parts.db.audited(told).take_up_link(hash, id, phc, record.clone());
+                stored.await.map_err(used_meanwhile)?;
                 self.drop_sessions_of(id, None);
                 self.parts.throttle.unlock(&account.name);
                 log::info!("user {id} chose a password with a one-time link");
@@ -139,8 +146,9 @@ impl People {
         &self,
         account: AccountId,
         is_reset: bool,
+        by: &Actor,
     ) -> Result<Link, PeopleError> {
-        self.store_link(Some(account), INVITATION_LIFE, is_reset).await
+        self.store_link(Some(account), INVITATION_LIFE, is_reset, by.audit_context()).await
     }
 
     /// A link about to be stored, and its token.
@@ -153,9 +161,14 @@ impl People {
         account: Option<AccountId>,
         life: SignedDuration,
         is_reset: bool,
+        by: Context,
     ) -> Result<Link, PeopleError> {
         let (record, link) = self.new_link(account, life)?;
-        self.parts.db.put_link(record, is_reset).await?;
+        let now = self.parts.clock.now();
+        let target = account.map_or(Target::new("setup", "administrator"), Target::from);
+        let made = by.event(Action::SetupLinkMade, target.clone(), now);
+        let reset = is_reset.then(|| by.event(Action::UserSecondFactorChanged, target, now));
+        self.parts.db.audited(made).and(reset).put_link(record, is_reset).await?;
         Ok(link)
     }
 

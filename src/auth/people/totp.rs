@@ -11,6 +11,7 @@ use totp_rs::{Algorithm, Builder, Secret as Shared, Totp};
 use zeroize::Zeroizing;
 
 use super::{People, PeopleError, hash_of, to_its_end};
+use crate::access::audit::Action;
 use crate::access::people::{SecondFactor, TokenHash, TotpRecord};
 use crate::access::token::NoRandomness;
 use crate::auth::{AuthError, Caller};
@@ -93,10 +94,12 @@ impl People {
         let codes = (0..RECOVERY_CODES).map(|_| recovery_code()).collect::<Result<Vec<_>, _>>()?;
         let hashes: Vec<TokenHash> =
             codes.iter().map(|code| hash_of(Code::new(code).text.reveal())).collect();
-        let (people, account) = (self.clone(), caller.owner);
+        let (people, account, context) = (self.clone(), caller.owner, caller.audit_context());
         let stored = to_its_end(async move {
             let now = people.parts.clock.now();
-            Ok(people.parts.db.confirm_totp(account, totp.sealed, step, hashes, now).await?)
+            let told = context.event(Action::UserSecondFactorChanged, account, now);
+            let stored = people.parts.db.audited(told);
+            Ok(stored.confirm_totp(account, totp.sealed, step, hashes, now).await?)
         });
         match stored.await {
             Ok(()) => Ok(codes),
@@ -108,7 +111,9 @@ impl People {
     /// Switches the caller's second factor off.
     pub async fn disable_totp(&self, caller: &Caller) -> Result<(), PeopleError> {
         self.require_fresh_password(caller)?;
-        Ok(self.parts.db.disable_totp(caller.owner).await?)
+        let now = self.parts.clock.now();
+        let told = caller.audit_context().event(Action::UserSecondFactorChanged, caller.owner, now);
+        Ok(self.parts.db.audited(told).disable_totp(caller.owner).await?)
     }
 
     /// What this code is: of a step not used yet, or shaped like a recovery code. Whether the

@@ -318,6 +318,7 @@ mod tests {
     use crate::fax::job::Priority;
     use crate::fax::transition::{Acceptance, Content, accept};
     use crate::id::AccountId;
+    use crate::secret::Secret;
 
     pub(super) fn now() -> Timestamp {
         "2026-01-01T12:00:00Z".parse().unwrap()
@@ -326,6 +327,7 @@ mod tests {
     pub(super) fn open() -> (tempfile::TempDir, Db) {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&folder.path().join("t.db")).unwrap();
+        db.start_audit(&Secret::new([9; 32]));
         (folder, db)
     }
 

@@ -243,7 +243,7 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
 pub(in crate::http) async fn end(text: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit_session().await?;
     let session: SessionId = id(&text, || ApiError::new(&USER_NOT_FOUND, "There is no such session."))?;
-    request.app.people().end_session(request.caller.owner, session).await?;
+    request.app.people().end_session(session, &request.caller).await?;
     json(StatusCode::OK, &DONE)
 }
 
