@@ -123,6 +123,15 @@ impl Caller {
         self.scopes.contains(scope)
     }
 
+    /// What a key may do that it makes for its own account when nobody says otherwise: the same as it,
+    /// without administration and without seeing tokens again.
+    pub fn own_rights(&self) -> ScopeSet {
+        let operators = Role::Operator.allows();
+        let shared =
+            Scope::ALL.iter().filter(|scope| operators.contains(**scope) && **scope != Scope::KeysReveal);
+        self.scopes.and(shared.copied().collect())
+    }
+
     /// Whether it sees what belongs to this account.
     pub fn sees(&self, owner: AccountId) -> bool {
         owner == self.owner || self.sees_everything()

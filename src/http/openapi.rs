@@ -11,8 +11,9 @@ use utoipa::openapi::{Content, OpenApi as Description, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::api::{
-    admin, admin_identify, admin_jobs, admin_key_verbs, admin_keys, admin_seal, attempts, audit, auth,
-    diagnostics, fax, health, inbound, key_usage, send, setup, users,
+    account_grants, account_key, admin, admin_identify, admin_jobs, admin_key_verbs, admin_keys, admin_seal,
+    attempts, audit, auth, diagnostics, fax, health, inbound, key_self, key_usage, own_keys, send, setup,
+    users,
 };
 use super::error::ProblemBody;
 
@@ -73,6 +74,9 @@ fn matches(template: &str, path: &str) -> bool {
         admin_identify::identify, key_usage::show,
         admin_key_verbs::update, admin_key_verbs::disable, admin_key_verbs::enable, admin_key_verbs::reveal,
         admin_key_verbs::events, admin_key_verbs::safety,
+        key_self::show, own_keys::create, own_keys::list, own_keys::reveal, own_keys::revoke, own_keys::remove,
+        account_key::show_masked, account_key::generate, account_key::reset, account_key::show,
+        account_grants::set,
         admin_jobs::list, admin_jobs::show, admin_jobs::as_pdf, admin_jobs::refresh, admin_jobs::release,
         admin_seal::show, admin_seal::new_recovery_key, admin_seal::rewrap, admin_seal::recover,
         admin::config, admin::plugins,

@@ -31,7 +31,7 @@ impl KeyRing {
 
     /// Gives the account key a new secret, as [`KeyRing::rotate`] does; for global administrators.
     pub async fn reset_account_key(&self, grace: Duration, by: &Actor) -> Result<Rotated, AuthError> {
-        check_global(by, "resets the account key")?;
+        self.check_account_key_reset(by)?;
         let id = self.account_key_id().ok_or(AuthError::NotFound)?;
         self.rotate(&id, grace, by).await
     }
@@ -39,12 +39,18 @@ impl KeyRing {
     /// The token of the account key; for global administrators and for who was granted
     /// [`Grant::AccountKeyShow`] (with a key: one that has `keys:reveal`).
     pub async fn reveal_account_key(&self, by: &Actor) -> Result<Secret<String>, AuthError> {
+        self.check_account_key_show(by)?;
         let id = self.account_key_id().ok_or(AuthError::NotFound)?;
         self.reveal(&id, by).await
     }
 
+    /// Whether who asks may generate and reset the account key.
+    pub fn check_account_key_reset(&self, by: &Actor) -> Result<(), AuthError> {
+        check_global(by, "generates and resets the account key")
+    }
+
     /// Whether who asks may see the token of the account key.
-    pub(super) fn check_account_key_show(&self, by: &Actor) -> Result<(), AuthError> {
+    pub fn check_account_key_show(&self, by: &Actor) -> Result<(), AuthError> {
         if let Actor::Caller(caller) = by {
             let owner = self.account(caller.owner);
             let is_granted = owner.is_some_and(|owner| owner.grants.contains(&Grant::AccountKeyShow));
@@ -63,7 +69,7 @@ impl KeyRing {
     }
 
     async fn make_account_key(&self, by: Actor) -> Result<(Token, KeyRecord), AuthError> {
-        check_global(&by, "generates the account key")?;
+        self.check_account_key_reset(&by)?;
         if self.account_key_id().is_some() {
             return Err(AuthError::AccountKeyExists);
         }

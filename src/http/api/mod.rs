@@ -1,6 +1,8 @@
 //! The resources, one file each. Every file has `routes(app)`, boxed, because unboxed warp filters
 //! take minutes to compile, and dispatched by their first path segment.
 
+pub(super) mod account_grants;
+pub(super) mod account_key;
 pub(super) mod admin;
 pub(super) mod admin_identify;
 pub(super) mod admin_jobs;
@@ -15,7 +17,9 @@ pub(super) mod fax;
 pub(super) mod fax_view;
 pub(super) mod health;
 pub(super) mod inbound;
+pub(super) mod key_self;
 pub(super) mod key_usage;
+pub(super) mod own_keys;
 pub(super) mod send;
 pub(super) mod setup;
 mod upload;
@@ -46,6 +50,10 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         admin_key_verbs::routes(app),
         admin_keys::routes(app),
         key_usage::routes(app),
+        key_self::routes(app),
+        own_keys::routes(app),
+        account_key::routes(app),
+        account_grants::routes(app),
         admin_jobs::routes(app),
         admin_seal::routes(app),
         diagnostics::routes(app),
@@ -119,6 +127,11 @@ fn get(app: &App) -> BoxedFilter<(Request,)> {
 /// A filter for `POST` on the current path, with the request.
 fn post(app: &App) -> BoxedFilter<(Request,)> {
     warp::post().and(super::request::request(app)).boxed()
+}
+
+/// A filter for `PUT` on the current path, with the request.
+fn put(app: &App) -> BoxedFilter<(Request,)> {
+    warp::put().and(super::request::request(app)).boxed()
 }
 
 /// A filter for `PATCH` on the current path, with the request.
