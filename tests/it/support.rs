@@ -146,6 +146,13 @@ impl Drop for Process {
     }
 }
 
+/// Gives an account another role, while no appliance uses the folder.
+pub fn give_role(data_dir: &Path, account: &str, role: &str) {
+    let database = rusqlite::Connection::open(data_dir.join("pagewire.db")).unwrap();
+    let changed = database.execute("UPDATE accounts SET role = ?1 WHERE name = ?2", [role, account]).unwrap();
+    assert_eq!(changed, 1, "there is no account '{account}'");
+}
+
 /// A loopback address nobody listens on at this moment.
 pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap()

@@ -1,0 +1,192 @@
+//! What a user of etherFAX was promised about the account's API key, word by word, against a running
+//! appliance.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, BOOTSTRAP, Http, Serve, give_role};
+
+const ACCOUNT_KEY: &str = "/account/api-key";
+
+/// An appliance with three people's keys, each with all scopes: what they may do is up to the role.
+struct Office {
+    _folder: tempfile::TempDir,
+    serve: Serve,
+    global_admin: String,
+    admin: String,
+    operator: String,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let serve = Serve::start(folder.path(), "loopback", &[]).await;
+        let mut tokens = Vec::new();
+        for owner in ["olga", "adam", "otto"] {
+            let new = json!({"name": "own", "owner": owner, "scopes": ["admin"]});
+            let made = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, new).await.expect(200);
+            tokens.push(made.json()["token"].as_str().unwrap().to_owned());
+        }
+        serve.terminate();
+        give_role(folder.path(), "olga", "global_admin");
+        give_role(folder.path(), "adam", "admin");
+        let serve = Serve::start(folder.path(), "loopback", &[]).await;
+        let [global_admin, admin, operator] = tokens.try_into().unwrap();
+        Self { _folder: folder, serve, global_admin, admin, operator }
+    }
+
+    fn http(&self) -> &Http {
+        &self.serve.http
+    }
+
+    async fn ask(&self, verb: &str, by: &str, body: Value) -> Answer {
+        self.http().json(Method::POST, &format!("{ACCOUNT_KEY}/{verb}"), by, body).await
+    }
+
+    async fn masked(&self, by: &str) -> Value {
+        self.http().get(ACCOUNT_KEY, by).await.expect(200).json()
+    }
+
+    async fn grant(&self, by: &str, to: &str, grants: Value) -> Answer {
+        let id = self.http().get("/v1/key", to).await.expect(200).json()["owner_id"].clone();
+        let path = format!("/admin/accounts/{}/grants", id.as_str().unwrap());
+        self.http().json(Method::PUT, &path, by, json!({ "grants": grants })).await
+    }
+}
+
+fn token(answer: &Answer) -> String {
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_global_administrator_generates_shows_and_resets() {
+    let office = Office::open().await;
+    let by = office.global_admin.as_str();
+    let none = office.masked(by).await;
+    assert_eq!(
+        (&none["exists"], &none["key_id"], &none["prefix"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+    assert_eq!(none["rights"], json!(["generate", "reset", "show"]));
+    office.ask("show", by, json!({})).await.expect(404);
+    office.ask("reset", by, json!({"confirm": "RESET"})).await.expect(404);
+
+    let generated = office.ask("generate", by, json!({})).await.expect(201);
+    let first = token(&generated);
+    let id = generated.json()["key_id"].as_str().unwrap().to_owned();
+    assert!(first.starts_with(&format!("fbk_live_{id}_")));
+    let masked = office.masked(by).await;
+    assert_eq!(
+        (&masked["exists"], &masked["key_id"], &masked["prefix"]),
+        (&json!(true), &json!(id), &json!(format!("fbk_live_{}", &id[..4])))
+    );
+    assert!(masked["created_at"].is_string() && !masked.to_string().contains(&first[22..]));
+
+    let shown = office.ask("show", by, json!({})).await.expect(200);
+    assert_eq!((token(&shown), &shown.json()["key_id"]), (first.clone(), &json!(id)));
+
+    let sent = office.http().send_fax(&first, "+15551234567", b"Hello\n").await.expect(202).json();
+    office.http().finished(&first, sent["id"].as_str().unwrap()).await;
+    assert!(office.masked(by).await["last_used_at"].is_string());
+
+    let reset = office.ask("reset", by, json!({"confirm": "RESET"})).await.expect(200);
+    let second = token(&reset);
+    assert_eq!((&reset.json()["key_id"], &reset.json()["previous_valid_until"]), (&json!(id), &Value::Null));
+    office.http().get("/fax", &first).await.expect(401);
+    office.http().get("/fax", &second).await.expect(200);
+    assert_eq!(token(&office.ask("show", by, json!({})).await), second);
+}
+
+#[tokio::test]
+async fn there_is_one_account_key() {
+    let office = Office::open().await;
+    office.ask("generate", &office.global_admin, json!({})).await.expect(201);
+    let refused = office.ask("generate", &office.global_admin, json!({})).await.expect(409).json();
+    assert_eq!(refused["message"], "account_key.exists");
+    let other = json!({"name": "another", "kind": "account"});
+    office.http().json(Method::POST, "/admin/api-keys", &office.global_admin, other).await.expect(422);
+}
+
+#[tokio::test]
+async fn a_reset_has_to_be_confirmed_and_may_leave_time() {
+    let office = Office::open().await;
+    let by = office.global_admin.as_str();
+    let first = token(&office.ask("generate", by, json!({})).await);
+    for unconfirmed in [json!({}), json!({"confirm": "reset"}), json!({"confirm": true})] {
+        let refused = office.ask("reset", by, unconfirmed).await.expect(422).json();
+        assert!(refused["errors"][0]["field"].is_string(), "{refused}");
+    }
+    let refused = office.ask("reset", by, json!({})).await.expect(422).json();
+    assert_eq!(refused["errors"][0]["field"], "confirm");
+    assert!(refused["detail"].as_str().unwrap().contains("stops working"), "clients will break: {refused}");
+    office.http().get("/fax", &first).await.expect(200);
+    let reset =
+        office.ask("reset", by, json!({"confirm": "RESET", "grace_seconds": 3_600})).await.expect(200);
+    assert!(reset.json()["previous_valid_until"].is_string());
+    for working in [&first, &token(&reset)] {
+        office.http().get("/fax", working).await.expect(200);
+    }
+    assert!(office.masked(by).await["previous_valid_until"].is_string());
+}
+
+#[tokio::test]
+async fn administrators_and_operators_neither_generate_nor_reset_nor_show() {
+    let office = Office::open().await;
+    for exists in [false, true] {
+        for by in [&office.admin, &office.operator] {
+            for verb in ["generate", "reset", "show"] {
+                let body = if verb == "reset" { json!({"confirm": "RESET"}) } else { json!({}) };
+                let refused = office.ask(verb, by, body).await.expect(403).json();
+                assert_eq!(refused["error"]["code"], "insufficient_permissions");
+            }
+            let masked = office.masked(by).await;
+            assert_eq!((&masked["exists"], &masked["rights"]), (&json!(exists), &json!([])), "no buttons");
+        }
+        if !exists {
+            office.ask("generate", &office.global_admin, json!({})).await.expect(201);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_granted_it_shows_and_does_no_more() {
+    let office = Office::open().await;
+    let made = token(&office.ask("generate", &office.global_admin, json!({})).await);
+    for by in [&office.admin, &office.operator] {
+        let granted = office.grant(&office.global_admin, by, json!(["account_key:show"])).await.expect(200);
+        assert_eq!(granted.json()["grants"], json!(["account_key:show"]));
+        assert_eq!(token(&office.ask("show", by, json!({})).await.expect(200)), made);
+        assert_eq!(office.masked(by).await["rights"], json!(["show"]));
+        office.ask("generate", by, json!({})).await.expect(403);
+        office.ask("reset", by, json!({"confirm": "RESET"})).await.expect(403);
+        office.grant(&office.global_admin, by, json!([])).await.expect(200);
+        office.ask("show", by, json!({})).await.expect(403);
+    }
+}
+
+#[tokio::test]
+async fn only_the_global_administrator_grants() {
+    let office = Office::open().await;
+    for by in [&office.admin, &office.operator] {
+        office.grant(by, by, json!(["account_key:show"])).await.expect(403);
+    }
+    let by = office.global_admin.as_str();
+    let refused = office.grant(by, by, json!(["account_key:reset"])).await.expect(422).json();
+    assert!(refused["detail"].as_str().unwrap().contains("account_key:show"), "{refused}");
+    let nobody = "/admin/accounts/0190b3c0000070008000000000000000/grants";
+    office.http().json(Method::PUT, nobody, by, json!({"grants": []})).await.expect(404);
+    office.http().json(Method::PUT, nobody, by, json!({})).await.expect(422);
+}
+
+#[tokio::test]
+async fn the_account_key_outlives_who_made_it() {
+    let office = Office::open().await;
+    let made = token(&office.ask("generate", &office.global_admin, json!({})).await);
+    let own = office.http().get("/v1/key", &office.global_admin).await.expect(200).json();
+    let path = format!("/admin/api-keys/{}", own["key_id"].as_str().unwrap());
+    office.http().json(Method::DELETE, &path, BOOTSTRAP, json!({})).await.expect(200);
+    let shown = office.http().get("/v1/key", &made).await.expect(200).json();
+    assert_eq!((&shown["kind"], &shown["owner"]), (&json!("account"), &json!("account")));
+    assert_eq!(shown["expires_at"], Value::Null);
+}
