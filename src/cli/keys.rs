@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum Which {
     #[command(flatten)]
-    Call(Command),
+    Call(Box<Command>),
     /// Tell whose token standard input has, and whether it works
     Identify(identify::Arguments),
 }

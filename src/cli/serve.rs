@@ -50,7 +50,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let whose = if certificates.are_own() { "its certificate" } else { "its certificate authority" };
             log::info!("and on https://{address}; {whose}: SHA-256 {}", certificates.fingerprint());
         }
-        if running.app.people().needs_setup() {
+        // Where the seal does not open nothing is changed, and the log says what to do about that.
+        if running.app.people().needs_setup() && running.app.sealing().seal().is_ok() {
             print_setup_link(&running).await?;
         }
         until_told_to_stop(running, signals, Hangup::Reloads).await;

@@ -13,6 +13,7 @@ use crate::convert::ConvertError;
 use crate::db::DbError;
 use crate::inbound::InboxError;
 use crate::queue::QueueError;
+use crate::seal::Locked;
 use crate::sealing::SealingError;
 use crate::spool::SpoolError;
 
@@ -25,8 +26,20 @@ impl From<DbError> for ApiError {
             DbError::DiskFull => disk_full(),
             DbError::Closed => Self::busy("The appliance is going down.", 5),
             DbError::Pool(_) => Self::busy("The appliance is very busy.", 1),
+            // Only while the seal does not open, which has the log's key.
+            DbError::AuditClosed => Self::busy(
+                "The sealing key is missing or wrong, so the audit log cannot be written and nothing is changed. \
+                 The log of the appliance says what to do.",
+                LOCKED_RETRY_S,
+            ),
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<Locked> for ApiError {
+    fn from(locked: Locked) -> Self {
+        Self::busy(locked.to_string(), LOCKED_RETRY_S)
     }
 }
 
@@ -34,7 +47,7 @@ impl From<SpoolError> for ApiError {
     fn from(error: SpoolError) -> Self {
         match error {
             SpoolError::DiskFull => disk_full(),
-            SpoolError::Locked(locked) => Self::busy(locked.to_string(), LOCKED_RETRY_S),
+            SpoolError::Locked(locked) => locked.into(),
             SpoolError::Missing => Self::new(&NOT_FOUND, "The document is no longer stored."),
             error => Self::internal(&error),
         }
@@ -91,6 +104,10 @@ impl From<AuditError> for ApiError {
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
+        let error = match error {
+            AuthError::Db(error) => return error.into(),
+            error => error,
+        };
         match &error {
             AuthError::Invalid { field, .. } => Self::field(field, "invalid", format!("{error}.")),
             AuthError::NotFound => Self::new(&KEY_NOT_FOUND, "No API key with this id."),
@@ -101,7 +118,7 @@ impl From<AuthError> for ApiError {
             AuthError::TooOften { what, retry_after_s } => {
                 Self::rate_limited(*what, "minute", *retry_after_s)
             }
-            AuthError::Locked(locked) => Self::busy(locked.to_string(), LOCKED_RETRY_S),
+            AuthError::Locked(locked) => locked.clone().into(),
             AuthError::NotFinal(_) => Self::internal_with(
                 &error,
                 "The key is refused from now on, but that could not be stored: it would work again after the \

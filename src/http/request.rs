@@ -167,6 +167,8 @@ impl Permitted {
     /// Writes down that the sender is about to see this content; `shown` says which part and how.
     /// Nothing may be shown when this fails.
     pub(super) async fn viewed(&self, target: impl Into<Target>, shown: Snapshot) -> Result<(), ApiError> {
+        // Nothing opens without the seal; who asks learns what to do about it.
+        self.app.sealing().seal()?;
         let now = self.app.clock().now();
         let event = self.audit_context().event(Action::ContentViewed, target, now).after(shown);
         self.app.db().audited(event).record().await.map_err(|error| {

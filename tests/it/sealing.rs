@@ -75,7 +75,10 @@ async fn a_lost_key_bricks_nothing_and_the_recovery_key_heals() {
     // Keys work, old and new; wrong ones do not.
     assert_eq!(serve.http.get(&format!("/fax/{id}"), &token).await.expect(200).json()["status"], "SUCCESS");
     serve.http.get("/fax", &forged(&token)).await.expect(401);
-    let made_meanwhile = make_key(&serve, "meanwhile").await;
+    // What the audit log cannot tell of is not done.
+    let new = json!({"name": "meanwhile"});
+    let refused = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, new).await.expect(503);
+    assert!(refused.json()["detail"].as_str().unwrap().contains("nothing is changed"));
     // Documents are neither opened nor accepted, and the sentence says what to do.
     let received = serve.http.get("/inbound", &token).await.expect(200).json();
     let inbound = received[0]["id"].as_str().unwrap().to_owned();
@@ -88,7 +91,7 @@ async fn a_lost_key_bricks_nothing_and_the_recovery_key_heals() {
             "{detail}"
         );
     }
-    let refused = serve.http.send_fax(&made_meanwhile, "+15551234567", &pdf(1)).await.expect(503);
+    let refused = serve.http.send_fax(&token, "+15551234567", &pdf(1)).await.expect(503);
     assert!(refused.json()["detail"].as_str().unwrap().contains("keys/kek is missing"));
     let ready = serve.http.call(Method::GET, "/health/ready", &[], "").await.expect(503).json();
     assert!(ready["checks"]["sealing"].as_str().unwrap().starts_with("failed"), "{ready}");
@@ -109,8 +112,8 @@ async fn a_lost_key_bricks_nothing_and_the_recovery_key_heals() {
     for path in &paths {
         serve.http.get(path, &token).await.expect(200);
     }
-    let fax = serve.http.send_fax(&made_meanwhile, "+15551234567", &pdf(1)).await.expect(202).json();
-    serve.http.finished(&made_meanwhile, fax["id"].as_str().unwrap()).await;
+    let fax = serve.http.send_fax(&token, "+15551234567", &pdf(1)).await.expect(202).json();
+    serve.http.finished(&token, fax["id"].as_str().unwrap()).await;
     assert_eq!(serve.terminate(), Some(0));
 }
 

@@ -129,7 +129,7 @@ impl People {
 
         let _changes = self.parts.ring.parts.changes.lock().await;
         // The account may have been disabled while the password was looked at.
-        let account = self.parts.ring.account(account.id).filter(|account| may_sign_in(account));
+        let account = self.parts.ring.account(account.id).filter(may_sign_in);
         let account = account.ok_or(PeopleError::WrongLogin)?;
         let (record, token) = self.new_session(account.id, attempt.address, attempt.agent)?;
         let replaces = attempt.replaces.map(|cookie| hash_of(cookie.reveal()));
