@@ -3,7 +3,7 @@
 //! Owns: the table of rights by role. Scopes say what a request may do; these rows also hold what
 //! is a question of rank, such as the account key.
 
-use super::roles::Role;
+use super::roles::{Grant, Role};
 
 named! {
     /// One row of the table of rights.
@@ -63,6 +63,13 @@ impl Right {
             Self::OwnKeys | Self::Send | Self::Inbound | Self::FullNumbers => Role::Operator,
             Self::Jobs | Self::Diagnostics => Role::Viewer,
         }
+    }
+
+    /// Whether one of these grants gives it.
+    pub fn is_granted(self, grants: &[Grant]) -> bool {
+        grants.iter().any(|grant| match grant {
+            Grant::AccountKeyShow => self == Self::AccountKeyShow,
+        })
     }
 }
 

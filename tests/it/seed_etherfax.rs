@@ -4,13 +4,15 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOOTSTRAP, Http, Serve, give_role};
+use crate::support::{Answer, BOOTSTRAP, Http, Serve, users};
 
 const ACCOUNT_KEY: &str = "/account/api-key";
+const PASSWORD: &str = "four words in a row";
 
-/// An appliance with three people's keys, each with all scopes: what they may do is up to the role.
+/// An appliance with three people, each with a key that has all scopes: what they may do is up to
+/// their roles.
 struct Office {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     serve: Serve,
     global_admin: String,
     admin: String,
@@ -20,19 +22,30 @@ struct Office {
 impl Office {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let serve = Serve::start(folder.path(), "loopback", &[]).await;
+        let env = [("ALLOW_BOOTSTRAP_KEY", "true")];
+        let serve = Serve::start(folder.path(), "loopback", &env).await;
         let mut tokens = Vec::new();
-        for owner in ["olga", "adam", "otto"] {
-            let new = json!({"name": "own", "owner": owner, "scopes": ["admin"]});
+        for (name, role) in [("olga", "global_admin"), ("adam", "admin"), ("otto", "operator")] {
+            let add = ["add", name, "--role", role, "--password"];
+            users(folder.path(), &add, &format!("{PASSWORD}\n")).await;
+            let new = json!({"name": "own", "owner": name, "scopes": ["admin"]});
             let made = serve.http.json(Method::POST, "/admin/api-keys", BOOTSTRAP, new).await.expect(200);
             tokens.push(made.json()["token"].as_str().unwrap().to_owned());
         }
-        serve.terminate();
-        give_role(folder.path(), "olga", "global_admin");
-        give_role(folder.path(), "adam", "admin");
-        let serve = Serve::start(folder.path(), "loopback", &[]).await;
         let [global_admin, admin, operator] = tokens.try_into().unwrap();
-        Self { _folder: folder, serve, global_admin, admin, operator }
+        Self { folder, serve, global_admin, admin, operator }
+    }
+
+    /// The buttons for the account key that the console shows to this person.
+    async fn buttons(&self, name: &str) -> Vec<String> {
+        let login = json!({"username": name, "password": PASSWORD}).to_string();
+        let login = self.http().call(Method::POST, "/auth/login", &[], login).await.expect(200);
+        let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
+        let session = self.http().call(Method::GET, "/auth/session", &[("cookie", &cookie)], "").await;
+        let session = session.expect(200).json();
+        let rights = session["rights"].as_array().unwrap().iter();
+        let buttons = rights.filter_map(|right| right.as_str()?.strip_prefix("account_key:"));
+        buttons.map(str::to_owned).collect()
     }
 
     fn http(&self) -> &Http {
@@ -166,6 +179,17 @@ async fn who_was_granted_it_shows_and_does_no_more() {
 }
 
 #[tokio::test]
+async fn others_do_not_see_the_buttons() {
+    let office = Office::open().await;
+    assert_eq!(office.buttons("olga").await, ["generate", "reset", "show"]);
+    for (name, key) in [("adam", &office.admin), ("otto", &office.operator)] {
+        assert!(office.buttons(name).await.is_empty(), "{name}");
+        office.grant(&office.global_admin, key, json!(["account_key:show"])).await.expect(200);
+        assert_eq!(office.buttons(name).await, ["show"], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_global_administrator_grants() {
     let office = Office::open().await;
     for by in [&office.admin, &office.operator] {
@@ -183,9 +207,11 @@ async fn only_the_global_administrator_grants() {
 async fn the_account_key_outlives_who_made_it() {
     let office = Office::open().await;
     let made = token(&office.ask("generate", &office.global_admin, json!({})).await);
-    let own = office.http().get("/v1/key", &office.global_admin).await.expect(200).json();
-    let path = format!("/admin/api-keys/{}", own["key_id"].as_str().unwrap());
-    office.http().json(Method::DELETE, &path, BOOTSTRAP, json!({})).await.expect(200);
+    let folder = office.folder.path();
+    let another = ["add", "petra", "--role", "global_admin", "--password"];
+    users(folder, &another, &format!("{PASSWORD}\n")).await;
+    users(folder, &["disable", "olga"], "").await;
+    office.http().get("/v1/key", &office.global_admin).await.expect(401);
     let shown = office.http().get("/v1/key", &made).await.expect(200).json();
     assert_eq!((&shown["kind"], &shown["owner"]), (&json!("account"), &json!("account")));
     assert_eq!(shown["expires_at"], Value::Null);

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{BOOTSTRAP, Http, Serve, give_role};
+use crate::support::{BOOTSTRAP, Http, Serve, users};
 
 const KEYS: &str = "/api-keys";
 
@@ -249,20 +249,16 @@ async fn a_key_acts_with_its_owners_role() {
     }
     serve.http.send_fax(key, "+15551234567", b"Hello\n").await.expect(202);
     serve.http.get("/admin/fax-jobs", key).await.expect(403);
-    serve.terminate();
 
     // A viewer looks, with whatever key.
-    give_role(folder.path(), "mary", "viewer");
-    let serve = Serve::start(folder.path(), "loopback", &[]).await;
+    users(folder.path(), &["role", "mary", "viewer"], "").await;
     assert_eq!(serve.http.get("/v1/key", key).await.expect(200).json()["role"], "viewer");
     serve.http.get("/fax", key).await.expect(200);
     serve.http.send_fax(key, "+15551234567", b"Hello\n").await.expect(403);
     serve.http.get(KEYS, key).await.expect(403);
-    serve.terminate();
 
     // Administration is not among what a key has that was made without scopes.
-    give_role(folder.path(), "mary", "admin");
-    let serve = Serve::start(folder.path(), "loopback", &[]).await;
+    users(folder.path(), &["role", "mary", "admin"], "").await;
     assert_eq!(serve.http.get("/v1/key", key).await.expect(200).json()["role"], "admin");
     serve.http.get("/admin/fax-jobs", &mary).await.expect(200);
     serve.http.get("/admin/fax-jobs", key).await.expect(403);

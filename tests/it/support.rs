@@ -1,6 +1,6 @@
 //! What the tests share: a real appliance in a process of its own, and a plain HTTP client.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -146,11 +146,20 @@ impl Drop for Process {
     }
 }
 
-/// Gives an account another role, while no appliance uses the folder.
-pub fn give_role(data_dir: &Path, account: &str, role: &str) {
-    let database = rusqlite::Connection::open(data_dir.join("pagewire.db")).unwrap();
-    let changed = database.execute("UPDATE accounts SET role = ?1 WHERE name = ?2", [role, account]).unwrap();
-    assert_eq!(changed, 1, "there is no account '{account}'");
+/// `pagewire users …` on the appliance of this folder, with this on its standard input.
+pub async fn users(data_dir: &Path, arguments: &[&str], input: &str) {
+    let mut command = Command::new(PROGRAM);
+    command.args(["users", "--data-dir"]).arg(data_dir).args(arguments).env_clear();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_owned();
+    let run = move || {
+        let mut child = command.spawn().unwrap();
+        // A command that reads nothing may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A loopback address nobody listens on at this moment.

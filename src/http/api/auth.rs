@@ -322,8 +322,8 @@ fn info(app: &App, caller: &Caller) -> Result<SessionInfo, ApiError> {
     let account = app.keys().account(caller.owner).ok_or_else(gone)?;
     let view = app.people().session_view(caller).ok_or_else(gone)?;
     let person = app.db().person(account.id)?;
-    let rights =
-        Right::ALL.iter().filter(|right| right.is_of(account.role) && !caller.must_change_password());
+    let has = |right: &Right| right.is_of(account.role) || right.is_granted(&account.grants);
+    let rights = Right::ALL.iter().filter(|right| has(right) && !caller.must_change_password());
     Ok(SessionInfo {
         user: SessionUser {
             id: account.id.to_string(),

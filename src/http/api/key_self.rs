@@ -22,7 +22,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 /// The presented key.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct PresentedKey {
-    /// Null for the bootstrap key, which is in no list.
+    /// Null for the bootstrap key, which is in no list, and in a session.
     key_id: Option<String>,
     name: String,
     kind: Option<String>,
