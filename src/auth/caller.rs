@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::AuthError;
 use crate::access::audit::{Context, Via};
 use crate::access::kind::{Kind, Mode};
 use crate::access::origin::Origin;
@@ -268,9 +269,20 @@ impl Actor {
         }
     }
 
-    /// See [`Caller::has_fresh_password`].
-    pub(super) fn has_fresh_password(&self, now: Timestamp) -> bool {
-        matches!(self, Self::Caller(caller) if caller.has_fresh_password(now))
+    /// Whether it is somebody in a session.
+    pub(super) fn is_person(&self) -> bool {
+        matches!(self, Self::Caller(caller) if caller.session_id().is_some())
+    }
+
+    /// Refuses who is in a session without a password entered a moment ago: a browser left open
+    /// is not the person.
+    pub(super) fn check_fresh_password(&self, now: Timestamp) -> Result<(), AuthError> {
+        match self {
+            Self::Caller(caller) if caller.session_id().is_some() && !caller.has_fresh_password(now) => {
+                Err(AuthError::PasswordNeeded)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -81,6 +81,9 @@ pub enum AuthError {
     /// The one who asked may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// The person who asked has to enter the password again first.
+    #[error("the password has to be entered again; it counts for five minutes")]
+    PasswordNeeded,
     /// Too many secrets are being hashed at once.
     #[error("too many keys are being checked at once")]
     Overloaded,

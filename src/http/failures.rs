@@ -124,6 +124,7 @@ impl From<AuthError> for ApiError {
                 "The key is refused from now on, but that could not be stored: it would work again after the \
                  next restart. Repeat this until it succeeds.",
             ),
+            AuthError::PasswordNeeded => PeopleError::PasswordNeeded.into(),
             AuthError::Forbidden(why) => Self::new(&NO_SCOPE, why.clone()),
             AuthError::Overloaded => Self::busy("Too many keys are being checked at once.", 1),
             _ => Self::internal(&error),

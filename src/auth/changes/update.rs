@@ -81,8 +81,9 @@ impl KeyRing {
         if record.kind == Kind::Account {
             self.check_account_key_show(&by)?;
         } else {
-            minting::check_reveal(&record, &owner, &by, self.parts.clock.now())?;
+            minting::check_reveal(&record, &owner, &by)?;
         }
+        by.check_fresh_password(self.parts.clock.now())?;
         if record.status == Status::Revoked {
             return Err(AuthError::State(Standing::Revoked));
         }

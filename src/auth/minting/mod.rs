@@ -195,13 +195,8 @@ pub(super) fn check_rotation(record: &KeyRecord, owner: &AccountRecord, by: &Act
 }
 
 /// Whether the token of this key may be shown to who asks: only if they could have made it.
-pub(super) fn check_reveal(
-    record: &KeyRecord,
-    owner: &AccountRecord,
-    by: &Actor,
-    now: Timestamp,
-) -> Result<(), AuthError> {
-    if !(by.may(Scope::KeysReveal) || by.has_fresh_password(now)) {
+pub(super) fn check_reveal(record: &KeyRecord, owner: &AccountRecord, by: &Actor) -> Result<(), AuthError> {
+    if !(by.is_person() || by.may(Scope::KeysReveal)) {
         return Err(AuthError::Forbidden(format!(
             "{} is needed to see the token of a key again",
             Scope::KeysReveal
@@ -298,7 +293,8 @@ fn check_kind(new: &NewKey, by: &Actor, now: Timestamp) -> Result<(), AuthError>
             "kind",
             "the account key is not made here; allowed: production, development, restricted",
         )),
-        (Kind::Admin, Actor::Caller(_)) if !by.has_fresh_password(now) => Err(AuthError::invalid(
+        (Kind::Admin, Actor::Caller(_)) if by.is_person() => by.check_fresh_password(now),
+        (Kind::Admin, Actor::Caller(_)) => Err(AuthError::invalid(
             "kind",
             "admin keys are made by a person who just gave their password, or on the appliance itself by \
              'pagewire keys create --kind admin'; allowed here: production, development, restricted",

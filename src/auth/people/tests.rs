@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::totp::tests::shown_code;
 use super::*;
+use crate::access::kind::Kind;
 use crate::access::people::PersonRecord;
 use crate::access::records::{AccountKind, AccountStatus};
 use crate::access::roles::Role;
@@ -349,6 +350,22 @@ async fn a_password_counts_as_just_entered_for_five_minutes() {
     let until = step_up(PASSWORD).await.unwrap();
     assert_eq!(until.as_second(), house.second() + 300);
     assert!(fresh(&house));
+}
+
+#[tokio::test]
+async fn tokens_and_admin_keys_are_for_who_just_gave_their_password() {
+    let (house, anna) = House::of("anna").await;
+    let (token, id) = house.fixture.make(NewKey { recoverable: true, ..named("kept") }).await;
+    let admin = || NewKey { kind: Kind::Admin, ..named("all") };
+    let actor = || house.people.session(anna.token.reveal()).unwrap().actor();
+    let ring = &house.fixture.ring;
+    assert_eq!(ring.reveal(&id, &actor()).await.unwrap().reveal(), &token);
+    ring.create(admin(), &actor()).await.unwrap();
+    house.pass(300).await;
+    assert!(matches!(ring.reveal(&id, &actor()).await, Err(AuthError::PasswordNeeded)));
+    assert!(matches!(ring.create(admin(), &actor()).await, Err(AuthError::PasswordNeeded)));
+    house.people.step_up(&anna.caller, Secret::new(PASSWORD.to_owned()), None).await.unwrap();
+    assert_eq!(ring.reveal(&id, &actor()).await.unwrap().reveal(), &token);
 }
 
 #[tokio::test]
