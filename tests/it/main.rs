@@ -23,6 +23,7 @@ mod people;
 mod published_client;
 mod queue;
 mod revocation;
+mod role_matrix;
 mod sealing;
 mod seed_etherfax;
 mod seed_fabraix;

@@ -146,10 +146,15 @@ impl Drop for Process {
     }
 }
 
-/// `pagewire users …` on the appliance of this folder, with this on its standard input.
+/// `pagewire users` on the running appliance.
 pub async fn users(data_dir: &Path, arguments: &[&str], input: &str) {
+    on_the_appliance(data_dir, "users", arguments, input).await;
+}
+
+/// A command over the admin socket, as root would give it; answers what it printed.
+pub async fn on_the_appliance(data_dir: &Path, name: &str, arguments: &[&str], input: &str) -> String {
     let mut command = Command::new(PROGRAM);
-    command.args(["users", "--data-dir"]).arg(data_dir).args(arguments).env_clear();
+    command.args([name, "--data-dir"]).arg(data_dir).args(arguments).env_clear();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let input = input.to_owned();
     let run = move || {
@@ -160,6 +165,7 @@ pub async fn users(data_dir: &Path, arguments: &[&str], input: &str) {
     };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A loopback address nobody listens on at this moment.
