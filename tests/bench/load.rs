@@ -184,6 +184,37 @@ pub fn paced(
     Load::new(latencies, started.elapsed())
 }
 
+/// As [`paced`] on so many connections; answers how many requests a second came of it.
+pub fn trickles(
+    address: SocketAddr,
+    connections: usize,
+    span: Duration,
+    request: impl Fn(&mut Client) -> io::Result<String> + Sync,
+) -> f64 {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..connections).map(|_| scope.spawn(|| paced(address, span, &request))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client that ends well").per_second()).sum()
+    })
+}
+
+/// The median times of requests with these refused keys, in turns on one connection.
+pub fn side_by_side<const N: usize>(address: SocketAddr, requests: usize, keys: [&str; N]) -> [Duration; N] {
+    let mut client = Client::connect(address).expect("a connection");
+    let mut latencies = [const { Vec::new() }; N];
+    for _ in 0..requests {
+        for (key, latencies) in keys.iter().zip(&mut latencies) {
+            let began = Instant::now();
+            client.get_refused("/fax", key).expect("a refusal");
+            latencies.push(began.elapsed());
+        }
+    }
+    latencies.map(|mut latencies| {
+        latencies.sort();
+        latencies[latencies.len() / 2]
+    })
+}
+
 /// As [`paced`], for as long as `work` lasts and at least `span`; and what `work` answered.
 pub fn paced_during<T: Send>(
     address: SocketAddr,

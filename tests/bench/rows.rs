@@ -43,3 +43,32 @@ pub fn lift_limits(database: &Path) {
     let limits = r#"{"per_minute":4000000000,"per_hour":4000000000}"#;
     connection.execute("UPDATE api_keys SET limits = ?1", [limits]).expect("the limits are lifted");
 }
+
+/// Copies the first key, under other ids, until there are so many; their secret is the same.
+pub fn add_keys(database: &Path, count: u32) {
+    let mut connection = Connection::open(database).expect("the database opens");
+    let transaction = connection.transaction().expect("a transaction");
+    transaction
+        .execute_batch(
+            "CREATE TEMP TABLE key AS SELECT * FROM api_keys LIMIT 1;
+             CREATE TEMP TABLE slot AS SELECT * FROM api_key_slots WHERE key_id = (SELECT id FROM key);",
+        )
+        .expect("there is a key");
+    let present: u32 =
+        transaction.query_row("SELECT count(*) FROM api_keys", [], |row| row.get(0)).expect("a count");
+    for number in present..count {
+        let id = format!("{number:012x}");
+        for copy in [
+            "UPDATE key SET id = ?1",
+            "INSERT INTO api_keys SELECT * FROM key WHERE id = ?1",
+            "UPDATE slot SET key_id = ?1",
+            "INSERT INTO api_key_slots SELECT * FROM slot WHERE key_id = ?1",
+        ] {
+            transaction
+                .prepare_cached(copy)
+                .and_then(|mut copy| copy.execute([&id]))
+                .expect("a copy is made");
+        }
+    }
+    transaction.commit().expect("the keys are stored");
+}
