@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use super::jobs::to_json;
-use super::{BUSY_TIMEOUT, Db, DbError, accounts, keys, optional, parse, to_ms};
+use super::{BUSY_TIMEOUT, Db, DbError, accounts, inbound, keys, parse, to_ms};
 use crate::access::records::{AccountKind, AccountRecord, KeyRecord, SlotRecord};
 use crate::access::roles::Role;
 use crate::access::token::KeyId;
@@ -130,7 +130,7 @@ impl Db {
             batch.accounts.iter().try_for_each(|account| accounts::insert(transaction, account))?;
             batch.keys.iter().try_for_each(|(record, secret)| put_key(transaction, record, secret))?;
             batch.jobs.iter().try_for_each(|job| put_job(transaction, job))?;
-            batch.inbound.iter().try_for_each(|fax| put_inbound(transaction, fax))
+            batch.inbound.iter().try_for_each(|fax| inbound::insert(transaction, fax))
         })
         .await
     }
@@ -174,30 +174,6 @@ fn put_job(transaction: &Transaction<'_>, job: &EndedJob) -> Result<(), DbError>
             job.outcome.as_ref().map(to_json),
             to_ms(job.created_at),
             to_ms(job.ended_at),
-        ])?;
-    if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
-}
-
-fn put_inbound(transaction: &Transaction<'_>, fax: &ReceivedFax) -> Result<(), DbError> {
-    let inserted = transaction
-        .prepare_cached(
-            "INSERT INTO inbound(id, from_number, to_number, remote_station_id, route, attempt_id, pages, size_bytes, \
-             document_id, complete, received_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            fax.id.to_string(),
-            fax.from,
-            fax.to,
-            fax.remote_station_id,
-            fax.route,
-            optional(fax.attempt.as_ref()),
-            fax.pages,
-            i64::try_from(fax.size_bytes).unwrap_or(i64::MAX),
-            fax.document.to_string(),
-            fax.is_complete,
-            to_ms(fax.received_at),
-            to_ms(fax.updated_at),
         ])?;
     if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
 }

@@ -3,7 +3,7 @@
 //! Owns: one row per received fax, newest first. Refuses: a second row for the same attempt of a
 //! loopback delivery.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Db, DbError, events, from_ms, optional, parse, to_ms};
 use crate::fax::event::Event;
@@ -23,26 +23,7 @@ impl Db {
             {
                 return Ok(earlier);
             }
-            transaction
-                .prepare_cached(
-                    "INSERT INTO inbound(id, from_number, to_number, remote_station_id, route, attempt_id, pages, \
-                     size_bytes, document_id, complete, received_at, updated_at) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                )?
-                .execute(params![
-                    fax.id.to_string(),
-                    fax.from,
-                    fax.to,
-                    fax.remote_station_id,
-                    fax.route,
-                    optional(fax.attempt.as_ref()),
-                    fax.pages,
-                    i64::try_from(fax.size_bytes).unwrap_or(i64::MAX),
-                    fax.document.to_string(),
-                    fax.is_complete,
-                    to_ms(fax.received_at),
-                    to_ms(fax.updated_at),
-                ])?;
+            insert(transaction, &fax)?;
             let seq = transaction.last_insert_rowid();
             events::append(transaction, &[event])?;
             Ok(ReceivedFax { seq, ..fax })
@@ -75,6 +56,31 @@ impl Db {
         })
         .await
     }
+}
+
+/// Stores a received fax. [`DbError::Conflict`] when its id or its delivery is there already.
+pub(super) fn insert(transaction: &Transaction<'_>, fax: &ReceivedFax) -> Result<(), DbError> {
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO inbound(id, from_number, to_number, remote_station_id, route, attempt_id, pages, size_bytes, \
+             document_id, complete, received_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            fax.id.to_string(),
+            fax.from,
+            fax.to,
+            fax.remote_station_id,
+            fax.route,
+            optional(fax.attempt.as_ref()),
+            fax.pages,
+            i64::try_from(fax.size_bytes).unwrap_or(i64::MAX),
+            fax.document.to_string(),
+            fax.is_complete,
+            to_ms(fax.received_at),
+            to_ms(fax.updated_at),
+        ])?;
+    if inserted == 1 { Ok(()) } else { Err(DbError::Conflict) }
 }
 
 fn by(
