@@ -1,10 +1,9 @@
 //! Floods from one address.
 //!
 //! Owns: buckets per address for requests that nobody was let in for, for failed authentication
-//! among them, and for argon2 runs without a prefilter. Refuses: to keep a good key out; a request
-//! is counted after it was seen to bring none.
+//! among them, and for argon2 runs without a prefilter; and how often the token of one key is shown.
+//! Refuses: to keep a good key out; a request is counted after it was seen to bring none.
 
-use crate::access::token::KeyId;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +11,8 @@ use std::time::{Duration, Instant};
 use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nonzero_ext::nonzero;
+
+use crate::access::token::KeyId;
 
 /// Failed attempts of one address that are answered in detail: at once, and then per minute. A
 /// person with a wrong paste stays below it, a misconfigured program learns that it is one.
