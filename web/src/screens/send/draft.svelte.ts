@@ -1,0 +1,241 @@
+// A fax while it is being written: what was chosen, its pages as they will be, and its way out.
+import { api } from "../../api/client";
+import { asProblem, Problem } from "../../api/problem";
+import type { Fax, Schemas } from "../../api/types";
+
+/** `POST /previews`: the very dots that will be sent, and where to. */
+export interface Preview {
+  id: string;
+  expires_at: string;
+  seconds: number;
+  pages: { page: number; seconds: number; black_percent: number; warning: string | null; png: string }[];
+  destination: Destination | null;
+}
+
+export interface Destination {
+  to_e164: string;
+  /** As one reads it, with the place where that is known. */
+  will_dial: string;
+  route: string;
+  spends: boolean;
+  policy: Schemas["PolicyVerdict"];
+  quota: string | null;
+  waiting_for: string | null;
+}
+
+export interface Item {
+  id: number;
+  file: File;
+}
+
+/** How long a change rests before pages are made anew; words on a cover page rest longer. */
+const REST_MS = 600;
+const WORDS_REST_MS = 1200;
+
+/** A number as it is written, without what only makes it readable. */
+export function bare(number: string): string {
+  return number.replace(/[\s()./-]/g, "");
+}
+
+export class Draft {
+  items: Item[] = $state.raw([]);
+  to = $state("");
+  hasCover = $state(false);
+  toName = $state("");
+  fromName = $state("");
+  subject = $state("");
+  note = $state("");
+  resolution = $state("fine");
+  quality = $state("text");
+  priority = $state("normal");
+  /** Local, as the field of the browser gives it; empty is at once. */
+  schedule = $state("");
+  isLater = $state(false);
+  tag = $state("");
+  /** Id of a key; empty is oneself. */
+  asKey = $state("");
+
+  preview: Preview | undefined = $state.raw();
+  /** Why there is no preview. */
+  problem: Problem | undefined = $state.raw();
+  isMaking = $state(false);
+  /** What was chosen has changed since the preview. */
+  isStale = $state(false);
+  isSending = $state(false);
+  refusal: Problem | undefined = $state.raw();
+  /** Set with the first press on Send; from then on fields say what they miss. */
+  wasTried = $state(false);
+
+  #last = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #abort = new AbortController();
+  /** Names this very order, so that it goes out once however often it is tried. */
+  #order: { of: string; name: string } | undefined;
+
+  add(files: Iterable<File>) {
+    this.items = [...this.items, ...[...files].map((file) => ({ id: ++this.#last, file }))];
+  }
+
+  remove(id: number) {
+    this.items = this.items.filter((item) => item.id !== id);
+  }
+
+  move(from: number, to: number) {
+    if (to < 0 || to >= this.items.length || from === to) return;
+    const items = [...this.items];
+    items.splice(to, 0, ...items.splice(from, 1));
+    this.items = items;
+  }
+
+  /** What is wrong with the number, before anybody is asked. */
+  get numberError(): string | undefined {
+    const refused = this.refusal ?? this.problem;
+    const text = bare(this.to);
+    if (!text) return this.wasTried ? "Enter the fax number." : undefined;
+    if (/[^\d+]/.test(text)) return "A fax number has digits only, and perhaps + at its beginning.";
+    if (!/^\+?\d{6,20}$/.test(text)) return this.wasTried ? "A fax number has 6 to 20 digits." : undefined;
+    if (refused?.status === 400 || refused?.of("to")) return refused.of("to") ?? refused.message;
+    return undefined;
+  }
+
+  get isNumber(): boolean {
+    return /^\+?\d{6,20}$/.test(bare(this.to));
+  }
+
+  get hasPages(): boolean {
+    return this.items.length > 0 || (this.hasCover && !!(this.note.trim() || this.subject.trim()));
+  }
+
+  get pagesError(): string | undefined {
+    return this.wasTried && !this.hasPages ? "Add a document, or a cover page with a message." : undefined;
+  }
+
+  get scheduleError(): string | undefined {
+    if (!this.isLater) return undefined;
+    if (!this.schedule) return this.wasTried ? "Choose day and time." : undefined;
+    if (new Date(this.schedule) <= new Date()) return "Choose a time that has not passed.";
+    return this.refusal?.of("schedule_at");
+  }
+
+  get isComplete(): boolean {
+    return this.isNumber && this.hasPages && !this.numberError && (!this.isLater || (!!this.schedule && !this.scheduleError));
+  }
+
+  /** Where it goes, while that is about the number in the field. */
+  get destination(): Destination | undefined {
+    return this.isStale || !this.isNumber ? undefined : (this.preview?.destination ?? undefined);
+  }
+
+  /** What the pages are made of; whoever reads it sees every change. */
+  get recipe() {
+    const cover = this.hasCover ? [this.toName, this.fromName, this.subject, this.note] : [];
+    const number = this.isNumber ? bare(this.to) : "";
+    return { shape: JSON.stringify([this.items.map(({ id }) => id), this.resolution, this.quality, this.asKey, number, this.hasCover]), words: JSON.stringify(cover) };
+  }
+
+  #made: { shape: string; words: string } | undefined;
+
+  /** Makes the pages once nothing has changed for a moment. */
+  plan() {
+    const recipe = this.recipe;
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    this.problem = undefined;
+    this.isMaking = false;
+    if (!this.hasPages) {
+      this.preview = undefined;
+      this.#made = undefined;
+      return;
+    }
+    this.isStale = recipe.shape !== this.#made?.shape || recipe.words !== this.#made.words;
+    if (!this.isStale) return;
+    this.isMaking = true;
+    const rest = recipe.shape === this.#made?.shape ? WORDS_REST_MS : REST_MS;
+    this.#timer = setTimeout(() => void this.make(), rest);
+  }
+
+  async make() {
+    const { signal } = (this.#abort = new AbortController());
+    const recipe = this.recipe;
+    this.isMaking = true;
+    try {
+      const body = this.#form();
+      const preview = await api.post<Preview>("/previews", body, { query: { as_key: this.asKey }, signal });
+      if (signal.aborted) return;
+      this.preview = preview;
+      this.problem = undefined;
+      this.#made = recipe;
+      this.isStale = false;
+    } catch (error) {
+      if (!signal.aborted) this.problem = asProblem(error);
+    } finally {
+      if (!signal.aborted) this.isMaking = false;
+    }
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+  }
+
+  #form(): FormData {
+    const form = new FormData();
+    if (this.isNumber) form.append("to", bare(this.to));
+    const choices = { resolution: this.resolution, quality: this.quality };
+    for (const [name, value] of Object.entries(choices)) form.append(name, value);
+    if (this.hasCover) {
+      form.append("cover", "1");
+      const words = { to_name: this.toName, from_name: this.fromName, subject: this.subject, note: this.note };
+      for (const [name, value] of Object.entries(words)) if (value.trim()) form.append(name, value.trim());
+    }
+    for (const { file } of this.items) form.append("file", file, file.name);
+    return form;
+  }
+
+  /** Sends it: the pages that were looked at, else the documents; answers the fax, or why not in `refusal`. */
+  async send(): Promise<Fax | undefined> {
+    this.wasTried = true;
+    this.refusal = undefined;
+    if (!this.isComplete) return undefined;
+    this.isSending = true;
+    try {
+      const preview = this.isStale ? undefined : this.preview;
+      try {
+        return await this.#post(preview);
+      } catch (error) {
+        // It was looked at for longer than it is kept.
+        if (preview && asProblem(error).of("preview")) return await this.#post(undefined);
+        throw error;
+      }
+    } catch (error) {
+      this.refusal = asProblem(error);
+      return undefined;
+    } finally {
+      this.isSending = false;
+    }
+  }
+
+  #post(preview: Preview | undefined): Promise<Fax> {
+    let form = this.#form();
+    if (preview) {
+      form = new FormData();
+      form.append("to", bare(this.to));
+      form.append("preview", preview.id);
+    }
+    form.append("priority", this.priority);
+    if (this.tag.trim()) form.append("tag", this.tag.trim());
+    if (this.isLater) form.append("schedule_at", new Date(this.schedule).toISOString());
+    const headers = { "idempotency-key": this.#orderName(preview?.id) };
+    return api.post<Fax>("/fax", form, { query: { as_key: this.asKey }, headers });
+  }
+
+  #orderName(preview: string | undefined): string {
+    const of = JSON.stringify([preview, this.recipe, this.priority, this.tag, this.isLater && this.schedule]);
+    if (this.#order?.of !== of) {
+      // Not `randomUUID`, which browsers hide on plain HTTP.
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      this.#order = { of, name: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
+    }
+    return this.#order.name;
+  }
+}

@@ -1,0 +1,21 @@
+// The pieces every screen is made of: `import { Button, Field } from "../../ui";`
+export { default as Button } from "./Button.svelte";
+export { default as Check } from "./Check.svelte";
+export { copyText } from "./clipboard";
+export { default as Dialog } from "./Dialog.svelte";
+export { default as Drawer } from "./Drawer.svelte";
+export { default as Empty } from "./Empty.svelte";
+export { default as Field } from "./Field.svelte";
+export { default as Icon, type IconName } from "./Icon.svelte";
+export { now } from "./now.svelte";
+export { default as ProblemNote } from "./ProblemNote.svelte";
+export { default as Segments } from "./Segments.svelte";
+export { default as Select } from "./Select.svelte";
+export { default as Skeleton } from "./Skeleton.svelte";
+export { default as Snippet } from "./Snippet.svelte";
+export { default as Table, type Column } from "./Table.svelte";
+export { default as Tabs } from "./Tabs.svelte";
+export { default as Tag, type Tone } from "./Tag.svelte";
+export { exactTime, relativeTime, shortTime } from "./time";
+export { default as Time } from "./Time.svelte";
+export { toast, toastError } from "./toast.svelte";
