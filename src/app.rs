@@ -1,7 +1,12 @@
 //! The shared handles of a running appliance.
 
+pub mod links;
+pub mod settings;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 
@@ -19,17 +24,28 @@ use crate::net::tls::Certificates;
 use crate::queue::Queue;
 use crate::sealing::Sealing;
 use crate::secret::Secret;
+use crate::webhooks::Webhooks;
+use links::Links;
+use settings::Settings;
 
 /// Everything a request may need. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    inner: Arc<Parts>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    links: Links,
+    parts: Parts,
 }
 
 /// What an [`App`] is made of; put together by [`crate::serve`].
 pub struct Parts {
-    /// The settings in force.
+    /// The settings it starts with.
     pub config: Config,
+    /// Where plain HTTP is listened for.
+    pub http_address: SocketAddr,
     /// The time.
     pub clock: Clock,
     /// The database.
@@ -50,10 +66,14 @@ pub struct Parts {
     pub queue: Queue,
     /// Faxes received.
     pub inbox: Inbox,
+    /// Who is told of events.
+    pub webhooks: Webhooks,
     /// The HTTPS certificate; none when HTTPS is switched off.
     pub certificates: Option<Arc<Certificates>>,
     /// Counters as text.
     pub metrics: PrometheusHandle,
+    /// When this run began.
+    pub started_at: Timestamp,
     /// Becomes true when the server is going down.
     pub stopping: watch::Receiver<bool>,
 }
@@ -64,82 +84,103 @@ static UPLOADS: Semaphore = Semaphore::const_new(limits::UPLOADS_IN_MEMORY_MB as
 impl App {
     /// The handle to these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { inner: Arc::new(parts) }
+        let settings = Settings::new(parts.config.clone(), parts.http_address);
+        Self { inner: Arc::new(Inner { settings, links: Links::default(), parts }) }
     }
 
-    /// The settings in force.
-    pub fn config(&self) -> &Config {
-        &self.inner.config
+    /// The settings in force at this moment.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.settings.current()
+    }
+
+    /// What a proxy puts before our addresses, for as long as the process lives.
+    pub fn path_prefix(&self) -> &str {
+        &self.inner.parts.config.path_prefix
+    }
+
+    /// Links to single documents.
+    pub fn links(&self) -> &Links {
+        &self.inner.links
     }
 
     /// The route that faxes of such keys take: a test key never leaves the simulator.
     pub fn route_of(&self, mode: Mode) -> RouteName {
         match mode {
             Mode::Test => RouteName::Simulator,
-            Mode::Live => self.inner.config.route,
+            Mode::Live => self.config().route,
         }
     }
 
     /// The time.
     pub fn clock(&self) -> &Clock {
-        &self.inner.clock
+        &self.inner.parts.clock
     }
 
     /// The database.
     pub fn db(&self) -> &Db {
-        &self.inner.db
+        &self.inner.parts.db
     }
 
     /// The keys of the seal.
     pub fn sealing(&self) -> &Sealing {
-        &self.inner.sealing
+        &self.inner.parts.sealing
     }
 
     /// The audit log.
     pub fn audit(&self) -> &Audit {
-        &self.inner.audit
+        &self.inner.parts.audit
     }
 
     /// All API keys.
     pub fn keys(&self) -> &KeyRing {
-        &self.inner.keys
+        &self.inner.parts.keys
     }
 
     /// All people.
     pub fn people(&self) -> &People {
-        &self.inner.people
+        &self.inner.parts.people
     }
 
     /// The address of a one-time link with this token, at `origin` or as seen from this machine.
     /// The token stands behind the `#`, which browsers send to nobody.
     pub fn link_url(&self, origin: Option<&str>, token: &Secret<String>) -> Secret<String> {
-        let origin = origin.unwrap_or(&self.inner.console_url);
-        Secret::new(format!("{origin}/setup#token={}", token.reveal()))
+        let origin = origin.unwrap_or(&self.inner.parts.console_url);
+        Secret::new(format!("{origin}{}/setup#token={}", self.path_prefix(), token.reveal()))
     }
 
     /// Documents to fax pages.
     pub fn converter(&self) -> &Converter {
-        &self.inner.converter
+        &self.inner.parts.converter
     }
 
     /// Faxes to send.
     pub fn queue(&self) -> &Queue {
-        &self.inner.queue
+        &self.inner.parts.queue
     }
 
     /// Faxes received.
     pub fn inbox(&self) -> &Inbox {
-        &self.inner.inbox
+        &self.inner.parts.inbox
+    }
+
+    /// Who is told of events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.inner.parts.webhooks
     }
 
     /// The HTTPS certificate; none when HTTPS is switched off.
     pub fn certificates(&self) -> Option<&Arc<Certificates>> {
-        self.inner.certificates.as_ref()
+        self.inner.parts.certificates.as_ref()
     }
 
     /// Counters as text.
     pub fn metrics(&self) -> &PrometheusHandle {
-        &self.inner.metrics
+        &self.inner.parts.metrics
+    }
+
+    /// When this run began.
+    pub fn started_at(&self) -> Timestamp {
+        self.inner.parts.started_at
     }
 
     /// Memory for uploads, in KiB.
@@ -149,7 +190,7 @@ impl App {
 
     /// Completes when the server is going down.
     pub async fn stopped(&self) {
-        let mut stopping = self.inner.stopping.clone();
+        let mut stopping = self.inner.parts.stopping.clone();
         // A sender that is gone means the same as one that says so.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }

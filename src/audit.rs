@@ -9,13 +9,17 @@
 //! who can write the database file can put back an older copy of the whole; both show only against
 //! a head that was kept elsewhere.
 
-use std::sync::Arc;
+mod certificates;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 
-use crate::access::audit::chain::{Anchor, Fault, Mark, MarkName, Place, Row, Verifier};
+use crate::access::audit::chain::{Acceptance, Anchor, Fault, Known, Mark, MarkName, Place, Row, Verifier};
+use crate::access::audit::{Action, Context, Snapshot, Target};
 use crate::clock::Clock;
 use crate::db::audit::{AuditFilter, Pruned};
 use crate::db::{Db, DbError};
@@ -26,6 +30,10 @@ pub const PAGE_ROWS: u32 = 500;
 const PRUNE_ROWS: u32 = 1000;
 /// How often the head is told at least.
 const HEAD_EVERY: Duration = Duration::from_secs(3600);
+/// How often the whole log is verified, beside when somebody asks.
+const VERIFY_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// After a start the first verification waits, so that nobody waits for it.
+const FIRST_VERIFY: Duration = Duration::from_secs(600);
 /// How often old rows are looked for.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,6 +43,9 @@ pub enum AuditError {
     /// Another verification is under way.
     #[error("the audit log is being verified already")]
     Busy,
+    /// There is no damage to accept.
+    #[error("the audit log is whole, or its damage was accepted already; there is nothing to accept")]
+    NotDamaged,
     /// The database refused.
     #[error("the audit log cannot be read")]
     Db(#[from] DbError),
@@ -63,6 +74,17 @@ pub struct Report {
     /// What the anchor was found to be; `None` without one, and when damage stopped the
     /// verification before it.
     pub anchor: Option<AnchorFound>,
+    /// Damage that somebody took note of; the rows in it prove nothing.
+    pub known: Vec<Known>,
+    /// The first thing that is wrong, beside that.
+    pub fault: Option<Fault>,
+}
+
+/// What the last verification of the whole log found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// When.
+    pub at: Timestamp,
     /// The first thing that is wrong.
     pub fault: Option<Fault>,
 }
@@ -72,15 +94,16 @@ pub struct Report {
 pub struct Audit {
     db: Db,
     clock: Clock,
-    retention: SignedDuration,
+    retention_days: Arc<AtomicU32>,
     verifying: Arc<Semaphore>,
+    verified: Arc<Mutex<Option<Verified>>>,
 }
 
 impl Audit {
     /// The log in this database, whose rows are kept for so many days.
     pub fn new(db: Db, clock: Clock, retention_days: u32) -> Self {
-        let retention = SignedDuration::from_hours(24 * i64::from(retention_days));
-        Self { db, clock, retention, verifying: Arc::new(Semaphore::new(1)) }
+        let retention_days = Arc::new(AtomicU32::new(retention_days));
+        Self { db, clock, retention_days, verifying: Arc::new(Semaphore::new(1)), verified: Arc::default() }
     }
 
     /// At most `limit` rows that match, newest first, with numbers below `before`.
@@ -103,18 +126,42 @@ impl Audit {
         Ok(self.db.audit_page(after, PAGE_ROWS).await?.rows)
     }
 
+    /// Keeps rows for so many days from now on.
+    pub fn keep_for(&self, retention_days: u32) {
+        self.retention_days.store(retention_days, Ordering::Relaxed);
+    }
+
+    /// What the last verification found; none in this run, nothing.
+    pub fn last_verified(&self) -> Option<Verified> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Looks at every row, while others go on being written, and compares with `anchor`.
     pub async fn verify(&self, anchor: Option<Anchor>) -> Result<Report, AuditError> {
+        let at = self.clock.now();
+        let report = self.look_at_all(anchor).await?;
+        // A wrong anchor says something about the anchor, too.
+        let about_rows =
+            |fault: &Fault| !matches!(fault, Fault::AnchorDiffers { .. } | Fault::AnchorBeyond { .. });
+        let fault = report.fault.clone().filter(about_rows);
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(Verified { at, fault });
+        Ok(report)
+    }
+
+    async fn look_at_all(&self, anchor: Option<Anchor>) -> Result<Report, AuditError> {
         let _only_one = self.verifying.try_acquire().map_err(|_| AuditError::Busy)?;
         let key = self.db.audit_key()?;
-        let mut verifier = Verifier::new(&key, Place::BEGINNING, anchor);
+        let accepted = self.db.audit_accepted().await?;
+        let mut verifier = Verifier::new(&key, Place::BEGINNING, anchor).accepting(accepted);
         let mut after = None;
         loop {
             let page = self.db.audit_page(after, PAGE_ROWS).await?;
             let begins_at = page.rows.first().map_or(1, |row| row.seq);
             let forged = page.checkpoint.as_ref().filter(|mark| !mark.is_genuine(&key, MarkName::Checkpoint));
             let fault = match (&page.checkpoint, forged) {
-                (_, Some(_)) => Some(Fault::Checkpoint { first: begins_at }),
+                // Once it was excused, the rows are looked at from behind the damage on.
+                (_, Some(_)) if verifier.given_up() >= begins_at => None,
+                (_, Some(_)) => verifier.excuse(Fault::Checkpoint { first: begins_at }).err(),
                 (Some(mark), None) => {
                     // Also when rows were pruned since the page before.
                     verifier.skip_to(mark.place);
@@ -130,8 +177,11 @@ impl Audit {
                 is_last.then(|| verifier.end(head.map(|mark| mark.place)).err()).flatten()
             });
             if is_last || fault.is_some() {
-                let found = anchor.and_then(|anchor| found(anchor, page.checkpoint.as_ref(), fault.as_ref()));
+                let known = verifier.known().to_vec();
+                let found =
+                    anchor.and_then(|anchor| found(anchor, page.checkpoint.as_ref(), &known, fault.as_ref()));
                 return Ok(Report {
+                    known,
                     rows: verifier.rows(),
                     head: verifier.last(),
                     checkpoint: page.checkpoint,
@@ -150,10 +200,25 @@ impl Audit {
         }
     }
 
+    /// Takes note of the damage there is: the rows from the first wrong one up to now prove nothing
+    /// any more, which the log itself says from then on, and are pruned when they are old enough.
+    /// Answers where the log goes on.
+    pub async fn accept_damage(&self, reason: String, by: &Context) -> Result<Place, AuditError> {
+        let fault = self.verify(None).await?.fault.ok_or(AuditError::NotDamaged)?;
+        let told = Snapshot::new().with(Acceptance::FROM, fault.seq()).with("problem", fault.to_string());
+        let now = self.clock.now();
+        let event = by.event(Action::AuditDamageAccepted, Target::new("audit", "log"), now);
+        self.db.audited(event.after(told).reason(Some(reason))).record().await?;
+        log::warn!("damage of the audit log was accepted by {}: {fault}", by.actor);
+        Ok(self.db.audit_head().await?)
+    }
+
     /// Removes the rows that are older than the retention; answers how many.
     pub async fn prune(&self) -> Result<u64, AuditError> {
         let now = self.clock.now();
-        let cutoff = now.checked_sub(self.retention).unwrap_or(Timestamp::MIN);
+        let days = self.retention_days.load(Ordering::Relaxed);
+        let cutoff =
+            now.checked_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MIN);
         let mut removed = 0;
         loop {
             match self.db.prune_audit(cutoff, PRUNE_ROWS, now).await? {
@@ -194,6 +259,20 @@ impl Audit {
         }
     }
 
+    /// Verifies the whole log once a day, for ever.
+    pub async fn keep_verified(self) {
+        let mut work = self.clock.work();
+        work.sleep(FIRST_VERIFY).await;
+        loop {
+            match self.verify(None).await {
+                Ok(Report { fault: Some(fault), .. }) => log::error!("the audit log is damaged: {fault}"),
+                Ok(_) | Err(AuditError::Busy) => {}
+                Err(error) => log::warn!("the audit log was not verified: {error}"),
+            }
+            work.sleep(VERIFY_EVERY).await;
+        }
+    }
+
     async fn heads(self, tell: impl Fn(Place)) {
         let mut work = self.clock.work();
         loop {
@@ -218,9 +297,16 @@ fn tell(head: Place) {
 }
 
 /// What a verification that ended with `fault` says of its anchor.
-fn found(anchor: Anchor, checkpoint: Option<&Mark>, fault: Option<&Fault>) -> Option<AnchorFound> {
+fn found(
+    anchor: Anchor,
+    checkpoint: Option<&Mark>,
+    known: &[Known],
+    fault: Option<&Fault>,
+) -> Option<AnchorFound> {
+    let is_in_known = known.iter().any(|known| (known.fault.seq()..=known.through).contains(&anchor.seq));
     match (checkpoint, fault) {
         (_, Some(Fault::AnchorDiffers { .. } | Fault::AnchorBeyond { .. })) => Some(AnchorFound::Differs),
+        _ if is_in_known => None,
         (_, Some(fault)) if fault.seq() <= anchor.seq => None,
         (Some(mark), _) if anchor.seq == mark.place.seq && anchor.hash != mark.place.hash => {
             Some(AnchorFound::Differs)
@@ -232,11 +318,9 @@ fn found(anchor: Anchor, checkpoint: Option<&Mark>, fault: Option<&Fault>) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
+    use crate::access::audit::AuditEvent;
     use crate::access::audit::chain::Hash;
-    use crate::access::audit::{Action, AuditEvent, Context, Target};
     use crate::secret::Secret;
 
     fn open() -> (tempfile::TempDir, Audit, Clock) {

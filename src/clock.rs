@@ -46,6 +46,18 @@ impl Clock {
         }
     }
 
+    /// Shows an earlier time from now on, as when somebody sets the machine's clock.
+    #[cfg(test)]
+    pub(crate) fn set_back(&self, by: SignedDuration) {
+        match self {
+            Self::System => panic!("the machine's clock is not ours to set"),
+            Self::Virtual(clock) => {
+                let mut state = clock.lock();
+                state.now -= by;
+            }
+        }
+    }
+
     /// Declares that the caller is about to act; a virtual clock stands still until the token is
     /// dropped or waits.
     pub fn work(&self) -> Work {
@@ -54,6 +66,11 @@ impl Clock {
         }
         Work { clock: self.clone(), holding: true }
     }
+}
+
+/// A moment as records keep it: in whole milliseconds, so that what is answered is what is stored.
+pub fn whole_ms(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 /// The shared state behind [`Clock::Virtual`].

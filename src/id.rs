@@ -61,8 +61,12 @@ macro_rules! id_type {
 }
 
 id_type! {
+    /// Identifies an entry of the address book.
+    ContactId
     /// One fax to send.
     JobId
+    /// One document sent to many numbers.
+    GroupId
     /// One dial of a job.
     AttemptId
     /// One received fax.
@@ -73,6 +77,10 @@ id_type! {
     AccountId
     /// One place a person is signed in.
     SessionId
+    /// Somebody who is told of events.
+    WebhookId
+    /// Pages that somebody looks at before sending them.
+    PreviewId
     /// One HTTP request, as in `X-Request-Id`.
     RequestId
 }

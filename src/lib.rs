@@ -5,6 +5,7 @@
 
 // Floor 0: the ground. Imports nothing of ours.
 pub mod clock;
+pub mod crash;
 pub mod fs;
 pub mod id;
 pub mod limits;
@@ -30,9 +31,10 @@ pub mod events;
 pub mod inbound;
 pub mod sealing;
 
-// Floor 4: ways a fax can take, and where one can come from.
+// Floor 4: ways a fax can take, where one can come from, and who is told of it.
 pub mod import;
 pub mod route;
+pub mod webhooks;
 
 // Floor 5: the queue.
 pub mod queue;

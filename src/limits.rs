@@ -22,5 +22,8 @@ pub const LONGEST_WAIT_S: u64 = 55;
 pub const LIST_ROWS: u32 = 100;
 /// Connections at once by default: four times what 1,024 slow clients could occupy.
 pub const CONNECTIONS: u32 = 4096;
+/// Numbers one document can go to in one request: their rows are one transaction, some tens of
+/// milliseconds of the database's only writer.
+pub const GROUP_NUMBERS: usize = 1000;
 /// Requests under way get this long to finish when the server stops.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);

@@ -61,7 +61,8 @@ pub enum SealError {
 /// key. Its text is for people, the administrator and whoever is refused because of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "The sealing key {} {problem}, so documents can be neither opened nor accepted. Put the right file back, or run \
+    "The sealing key {} {problem}, so documents can be neither opened nor accepted, and nobody can \
+     sign in or change anything. Put the right file back, or run \
      'pagewire seal recover' with the recovery key; then restart Pagewire.",
     .key_file.display()
 )]

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::access::audit::{Action, AuditEvent, Context, Snapshot, Target};
+use crate::clock::Clock;
 use crate::db::meta::WrappedKeys;
 use crate::db::{Db, DbError};
 use crate::fs;
@@ -90,6 +92,7 @@ pub struct Sealing {
 
 struct Inner {
     db: Db,
+    clock: Clock,
     folder: PathBuf,
     state: Result<Opened, Locked>,
     /// Held while a key changes.
@@ -104,10 +107,10 @@ struct Opened {
 impl Sealing {
     /// Opens the seal with the keys at hand; makes key and data key at the very first start. A key
     /// that is missing or wrong is no error here, see [`Sealing::seal`].
-    pub async fn open(db: Db, folder: &Path) -> Result<Self, SealingError> {
+    pub async fn open(db: Db, folder: &Path, clock: Clock) -> Result<Self, SealingError> {
         let wrapped = db.wrapped_data_keys()?;
         let state = match &wrapped.current {
-            Some(_) => opened(&db, folder, &wrapped).await?,
+            Some(_) => opened(&db, folder, &wrapped, &clock).await?,
             None => {
                 let kek = KeyEncryptionKey::load(folder, true)?;
                 let (seal, wrapped) = Seal::create(&kek)?;
@@ -120,7 +123,7 @@ impl Sealing {
             // Left by a change that a crash broke off; whatever it was meant for opens already.
             let _ = std::fs::remove_file(folder.join(NEXT_FILE));
         }
-        let inner = Inner { db, folder: folder.to_owned(), state, changes: Mutex::new(()) };
+        let inner = Inner { db, clock, folder: folder.to_owned(), state, changes: Mutex::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -140,12 +143,19 @@ impl Sealing {
     }
 
     /// Makes a recovery key, shown once; one made before opens nothing any more.
-    pub async fn new_recovery_key(&self, may_replace: bool) -> Result<RecoveryKey, SealingError> {
+    pub async fn new_recovery_key(
+        &self,
+        may_replace: bool,
+        by: &Context,
+    ) -> Result<RecoveryKey, SealingError> {
         let _changes = self.inner.changes.lock().await;
         let seal = self.seal()?;
         let key = RecoveryKey::generate();
         let wrapped = key.wrap_key(&seal)?;
-        match self.inner.db.store_recovery_wrapped_data_key(wrapped, may_replace).await {
+        let replaces = Snapshot::new().with("replaces_another", self.has_recovery_key()?);
+        let made = self.event(by, Action::RecoveryKeyMade).after(replaces);
+        let stored = self.inner.db.audited(made).keyed(&seal.audit_key());
+        match stored.store_recovery_wrapped_data_key(wrapped, may_replace).await {
             Err(DbError::Conflict) => Err(SealingError::HasRecoveryKey),
             stored => Ok(stored.map(|()| key)?),
         }
@@ -153,26 +163,26 @@ impl Sealing {
 
     /// Replaces the key-encryption key: by the 32 bytes given, which somebody else installs as
     /// credential or file, or by a new one in the file of the old.
-    pub async fn rewrap(&self, given: Option<&[u8]>) -> Result<Rewrapped, SealingError> {
+    pub async fn rewrap(&self, given: Option<&[u8]>, by: &Context) -> Result<Rewrapped, SealingError> {
         let _changes = self.inner.changes.lock().await;
         let opened = self.opened()?;
         if let Some(bytes) = given {
             let kek = KeyEncryptionKey::from_bytes(bytes).ok_or(SealingError::InvalidKey)?;
-            self.store_next(&opened.seal, &kek, || {
-                KeyEncryptionKey::from_bytes(bytes).ok_or(SealingError::InvalidKey)
-            })
-            .await?;
+            let told = self.event(by, Action::SealRewrapped).after(Snapshot::new().with("in_force", false));
+            let read_back = || KeyEncryptionKey::from_bytes(bytes).ok_or(SealingError::InvalidKey);
+            self.store_next(&opened.seal, &kek, read_back, Some(told)).await?;
             return Ok(Rewrapped::AtItsFirstStart);
         }
         if opened.key_file != self.inner.folder.join(KEK_FILE) {
             return Err(SealingError::FromCredential);
         }
-        self.install_new(&opened.seal, None).await.map(Rewrapped::InForce)
+        let rewrapped = self.event(by, Action::SealRewrapped).after(Snapshot::new().with("in_force", true));
+        self.install_new(&opened.seal, None, rewrapped).await.map(Rewrapped::InForce)
     }
 
     /// Makes a new key-encryption key with the help of the recovery key; answers its file. It is
     /// used from the next start on.
-    pub async fn recover(&self, typed: &str) -> Result<PathBuf, SealingError> {
+    pub async fn recover(&self, typed: &str, by: &Context) -> Result<PathBuf, SealingError> {
         let _changes = self.inner.changes.lock().await;
         if self.inner.state.is_ok() {
             return Err(SealingError::NotLocked);
@@ -180,20 +190,30 @@ impl Sealing {
         let key = RecoveryKey::parse(typed)?;
         let wrapped = self.inner.db.wrapped_data_keys()?.recovery.ok_or(SealingError::NoRecoveryKey)?;
         let seal = key.unwrap_key(&wrapped).map_err(|_| SealingError::WrongRecoveryKey)?;
-        self.install_new(&seal, Some(UNUSABLE_FILE)).await
+        self.install_new(&seal, Some(UNUSABLE_FILE), self.event(by, Action::SealRecovered)).await
     }
 
     fn opened(&self) -> Result<&Opened, Locked> {
         self.inner.state.as_ref().map_err(Locked::clone)
     }
 
+    /// What the audit log is told of a change of these keys.
+    fn event(&self, by: &Context, action: Action) -> AuditEvent {
+        by.event(action, target(), self.inner.clock.now())
+    }
+
     /// Puts a new key into the key file; the file that was there is kept under `keep_old_as`, or
-    /// replaced.
-    async fn install_new(&self, seal: &Seal, keep_old_as: Option<&str>) -> Result<PathBuf, SealingError> {
+    /// replaced. `told` joins the transaction that puts it in force.
+    async fn install_new(
+        &self,
+        seal: &Seal,
+        keep_old_as: Option<&str>,
+        told: AuditEvent,
+    ) -> Result<PathBuf, SealingError> {
         let Inner { db, folder, .. } = &*self.inner;
         let (next, file) = (folder.join(NEXT_FILE), folder.join(KEK_FILE));
         let kek = KeyEncryptionKey::create(&next)?;
-        let wrapped = self.store_next(seal, &kek, || Ok(KeyEncryptionKey::read(&next)?)).await?;
+        let wrapped = self.store_next(seal, &kek, || Ok(KeyEncryptionKey::read(&next)?), None).await?;
         if let Some(name) = keep_old_as
             && file.exists()
         {
@@ -201,19 +221,27 @@ impl Sealing {
         }
         std::fs::rename(&next, &file)?;
         fs::sync_folder(folder)?;
-        db.promote_wrapped_data_key(wrapped).await?;
+        db.audited(told).keyed(&seal.audit_key()).promote_wrapped_data_key(wrapped).await?;
         Ok(file)
     }
 
-    /// Stores the next wrapping and proves it: what is read back, key and row, opens.
+    /// Stores the next wrapping and proves it: what is read back, key and row, opens. `told` joins
+    /// its transaction, where nothing else of the change will be told.
     async fn store_next(
         &self,
         seal: &Seal,
         kek: &KeyEncryptionKey,
         read_back: impl FnOnce() -> Result<KeyEncryptionKey, SealingError>,
+        told: Option<AuditEvent>,
     ) -> Result<Vec<u8>, SealingError> {
-        let db = &self.inner.db;
-        db.store_next_wrapped_data_key(seal.wrap_key(kek)?).await?;
+        let (db, wrapped) = (&self.inner.db, seal.wrap_key(kek)?);
+        match told {
+            Some(told) => {
+                let stored = db.audited(told).keyed(&seal.audit_key());
+                stored.store_next_wrapped_data_key(wrapped).await?;
+            }
+            None => db.store_next_wrapped_data_key(wrapped).await?,
+        }
         let stored = db.wrapped_data_keys()?.next.ok_or(SealingError::NotProved)?;
         let proved = Seal::unwrap_key(&read_back()?, &stored).map_err(|_| SealingError::NotProved)?;
         if proved.is_same(seal) { Ok(stored) } else { Err(SealingError::NotProved) }
@@ -231,6 +259,7 @@ async fn opened(
     db: &Db,
     folder: &Path,
     wrapped: &WrappedKeys,
+    clock: &Clock,
 ) -> Result<Result<Opened, Locked>, SealingError> {
     let files: Vec<PathBuf> = credential_file().into_iter().chain([folder.join(KEK_FILE)]).collect();
     let mut why = None;
@@ -243,7 +272,10 @@ async fn opened(
                 if let Some(next) = &wrapped.next
                     && let Ok(seal) = Seal::unwrap_key(&kek, next)
                 {
-                    db.promote_wrapped_data_key(next.clone()).await?;
+                    let told = Context::system().event(Action::SealRewrapped, target(), clock.now());
+                    let told = told.after(Snapshot::new().with("in_force", true));
+                    let stored = db.audited(told).keyed(&seal.audit_key());
+                    stored.promote_wrapped_data_key(next.clone()).await?;
                     log::info!("the new sealing key {} is in force", file.display());
                     return Ok(Ok(Opened { seal: Arc::new(seal), key_file: file }));
                 }
@@ -262,6 +294,10 @@ async fn opened(
     Ok(Err(why.unwrap_or(Locked { key_file: folder.join(KEK_FILE), problem: "is missing" })))
 }
 
+fn target() -> Target {
+    Target::new("seal", "data_key")
+}
+
 /// A name in the folder that no file has.
 fn unused_name(folder: &Path, name: &str) -> PathBuf {
     let numbered = (2_u32..).map(|number| folder.join(format!("{name}-{number}")));
@@ -274,6 +310,8 @@ fn unused_name(folder: &Path, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::audit::chain::MarkName;
+    use crate::db::audit::AuditFilter;
 
     struct Fixture {
         folder: tempfile::TempDir,
@@ -298,8 +336,19 @@ mod tests {
         }
 
         async fn restart(&self) -> Sealing {
-            Sealing::open(self.db.clone(), &self.keys()).await.unwrap()
+            Sealing::open(self.db.clone(), &self.keys(), Clock::System).await.unwrap()
         }
+    }
+
+    fn by() -> Context {
+        Context::cli(1000)
+    }
+
+    /// What the audit log says was done to the keys, oldest first.
+    async fn told(db: &Db) -> Vec<(String, String, String)> {
+        let rows = db.audit_list(AuditFilter::default(), None, 100).await.unwrap();
+        let told = rows.into_iter().rev().map(|row| (row.actor, row.action, row.after.unwrap_or_default()));
+        told.collect()
     }
 
     fn sealed(sealing: &Sealing) -> Vec<u8> {
@@ -329,9 +378,9 @@ mod tests {
             let locked = fixture.restart().await;
             let why = locked.seal().unwrap_err();
             assert_eq!((why.key_file, why.problem), (fixture.kek(), expected));
-            let refused = locked.new_recovery_key(true).await;
+            let refused = locked.new_recovery_key(true, &by()).await;
             assert!(matches!(refused, Err(SealingError::Locked(_))));
-            assert!(matches!(locked.rewrap(None).await, Err(SealingError::Locked(_))));
+            assert!(matches!(locked.rewrap(None, &by()).await, Err(SealingError::Locked(_))));
             let _ = std::fs::remove_file(fixture.kek());
             std::fs::write(fixture.kek(), &right).unwrap();
             opens(&fixture.restart().await, &document);
@@ -343,19 +392,19 @@ mod tests {
         let (fixture, sealing) = Fixture::new().await;
         let document = sealed(&sealing);
         assert!(!sealing.has_recovery_key().unwrap());
-        let first = sealing.new_recovery_key(false).await.unwrap();
-        assert!(matches!(sealing.new_recovery_key(false).await, Err(SealingError::HasRecoveryKey)));
-        let second = sealing.new_recovery_key(true).await.unwrap();
+        let first = sealing.new_recovery_key(false, &by()).await.unwrap();
+        assert!(matches!(sealing.new_recovery_key(false, &by()).await, Err(SealingError::HasRecoveryKey)));
+        let second = sealing.new_recovery_key(true, &by()).await.unwrap();
         let [first, second] = [first, second].map(|key| key.text().reveal().clone());
-        assert!(matches!(sealing.recover(&second).await, Err(SealingError::NotLocked)));
+        assert!(matches!(sealing.recover(&second, &by()).await, Err(SealingError::NotLocked)));
 
         std::fs::remove_file(fixture.kek()).unwrap();
         std::fs::write(fixture.kek(), [9; 32]).unwrap();
         let locked = fixture.restart().await;
-        assert!(matches!(locked.recover("hello").await, Err(SealingError::InvalidRecoveryKey(_))));
-        assert!(matches!(locked.recover(&first).await, Err(SealingError::WrongRecoveryKey)));
+        assert!(matches!(locked.recover("hello", &by()).await, Err(SealingError::InvalidRecoveryKey(_))));
+        assert!(matches!(locked.recover(&first, &by()).await, Err(SealingError::WrongRecoveryKey)));
         assert_eq!(std::fs::read(fixture.kek()).unwrap(), [9; 32]);
-        assert_eq!(locked.recover(&second).await.unwrap(), fixture.kek());
+        assert_eq!(locked.recover(&second, &by()).await.unwrap(), fixture.kek());
         assert_eq!(std::fs::read(fixture.keys().join(UNUSABLE_FILE)).unwrap(), [9; 32]);
         let healed = fixture.restart().await;
         opens(&healed, &document);
@@ -363,8 +412,20 @@ mod tests {
 
         // The same sheet of paper serves again.
         std::fs::remove_file(fixture.kek()).unwrap();
-        fixture.restart().await.recover(&second).await.unwrap();
-        opens(&fixture.restart().await, &document);
+        fixture.restart().await.recover(&second, &by()).await.unwrap();
+        let healed = fixture.restart().await;
+        opens(&healed, &document);
+        let row = |action: &str, after: &str| ("cli:1000".to_owned(), action.to_owned(), after.to_owned());
+        let expected = [
+            row("seal.recovery_key_made", r#"{"replaces_another":false}"#),
+            row("seal.recovery_key_made", r#"{"replaces_another":true}"#),
+            row("seal.recovered", ""),
+            row("seal.recovered", ""),
+        ];
+        assert_eq!(told(&fixture.db).await, expected, "and nothing of what was refused");
+        fixture.db.start_audit(&healed.seal().unwrap().audit_key());
+        let page = fixture.db.audit_page(None, 9).await.unwrap();
+        assert!(page.head.unwrap().is_genuine(&fixture.db.audit_key().unwrap(), MarkName::Head));
     }
 
     #[tokio::test]
@@ -372,7 +433,7 @@ mod tests {
         let (fixture, sealing) = Fixture::new().await;
         let document = sealed(&sealing);
         let old = std::fs::read(fixture.kek()).unwrap();
-        assert_eq!(sealing.rewrap(None).await.unwrap(), Rewrapped::InForce(fixture.kek()));
+        assert_eq!(sealing.rewrap(None, &by()).await.unwrap(), Rewrapped::InForce(fixture.kek()));
         let new = std::fs::read(fixture.kek()).unwrap();
         assert_ne!(old, new);
         assert_eq!(std::fs::read_dir(fixture.keys()).unwrap().count(), 1);
@@ -386,8 +447,8 @@ mod tests {
     async fn a_given_key_takes_over_when_it_is_found() {
         let (fixture, sealing) = Fixture::new().await;
         let document = sealed(&sealing);
-        assert!(matches!(sealing.rewrap(Some(&[3; 31])).await, Err(SealingError::InvalidKey)));
-        assert_eq!(sealing.rewrap(Some(&[3; 32])).await.unwrap(), Rewrapped::AtItsFirstStart);
+        assert!(matches!(sealing.rewrap(Some(&[3; 31]), &by()).await, Err(SealingError::InvalidKey)));
+        assert_eq!(sealing.rewrap(Some(&[3; 32]), &by()).await.unwrap(), Rewrapped::AtItsFirstStart);
         opens(&fixture.restart().await, &document);
         let old = std::fs::read(fixture.kek()).unwrap();
         for (content, is_open) in [([3; 32].to_vec(), true), (old, false), ([3; 32].to_vec(), true)] {
@@ -396,6 +457,10 @@ mod tests {
             assert_eq!(fixture.restart().await.seal().is_ok(), is_open);
         }
         opens(&fixture.restart().await, &document);
+        let told = told(&fixture.db).await;
+        let told: Vec<_> = told.iter().map(|(actor, _, after)| (actor.as_str(), after.as_str())).collect();
+        let (announced, in_force) = (r#"{"in_force":false}"#, r#"{"in_force":true}"#);
+        assert_eq!(told, [("cli:1000", announced), ("system", in_force)]);
     }
 
     /// A crash after each step of a change leaves a key that opens.

@@ -18,28 +18,33 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::audit::Context;
 use crate::app::{App, Parts};
 use crate::audit::Audit;
-use crate::auth::people::{People, PeopleError};
+use crate::auth::people::{Link, People, PeopleError};
 use crate::auth::{self, AuthError, Bootstrap, KeyRing};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::convert::{self, Converter};
 use crate::db::{self, Db, DbError};
+use crate::fax::policy;
 use crate::fs;
 use crate::http;
 use crate::http::server::Server;
 use crate::id::DocumentId;
 use crate::inbound::Inbox;
 use crate::limits;
+use crate::net::http_client::HttpClient;
 use crate::net::names::Names;
+use crate::net::reach::Reach;
 use crate::net::tls::{Certificates, Source, TlsError};
 use crate::queue::{Queue, QueueError};
 use crate::sealing::{Sealing, SealingError};
 use crate::spool::{Spool, SpoolError};
+use crate::webhooks::{WebhookError, Webhooks};
 
-/// How often use counts of keys are written down.
-const USAGE_FLUSH: Duration = Duration::from_secs(30);
+/// How often use counts of keys are written down: what a power cut takes off their quotas at most.
+pub const USAGE_FLUSH: Duration = Duration::from_secs(30);
 /// How often keys that end soon are looked for; the warnings count in days.
 const EXPIRY_WATCH: Duration = Duration::from_secs(3600);
 /// Where Debian and people put fonts; for scripts the embedded font lacks.
@@ -93,12 +98,15 @@ pub enum StartError {
     /// The keys do not load.
     #[error("the API keys do not load")]
     Auth(#[from] AuthError),
-    /// The sessions do not load.
-    #[error("the sessions do not load")]
+    /// The sessions do not load, or the link of the first administrator is not stored.
+    #[error("the accounts are not ready")]
     People(#[from] PeopleError),
     /// The queue does not recover.
     #[error("the queue does not recover")]
     Queue(#[from] QueueError),
+    /// The webhooks do not load.
+    #[error("the webhooks do not load")]
+    Webhooks(#[from] WebhookError),
 }
 
 /// A server that is up.
@@ -109,6 +117,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Address of the HTTPS listener.
     pub https: Option<SocketAddr>,
+    /// The link that makes the first administrator, if it was asked for and can be made.
+    pub setup_link: Option<Link>,
     server: Server,
     stopping: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
@@ -121,17 +131,28 @@ pub fn socket_in(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET)
 }
 
+/// How an appliance without an administrator gets its first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstAdministrator {
+    /// By a one-time link, [`Running::setup_link`].
+    ByLink,
+    /// The caller makes one.
+    ByCaller,
+}
+
 /// Starts everything; on return requests are answered.
-pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> Result<Running, StartError> {
     let started = clock.now();
     protect_process();
     raise_descriptor_limit();
     let metrics = metrics_recorder();
-    let Store { db, spool, sealing, lock } = Store::open(&config.data_dir).await?;
+    let Store { db, spool, sealing, lock } = Store::open(&config.data_dir, &clock).await?;
     match sealing.seal() {
         Ok(seal) => db.start_audit(&seal.audit_key()),
         Err(locked) => log::error!("{locked}"),
     }
+    let config = config.with_stored(&db.stored_settings().await?)?.validated()?;
+    ::log::set_max_level(config.log_level);
     let audit = Audit::new(db.clone(), clock.clone(), config.audit_retention_days);
 
     let bootstrap = config
@@ -149,20 +170,31 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         clock: clock.clone(),
         converter: converter.clone(),
         inbox: inbox.clone(),
+        keys: keys.clone(),
         station_id: config.station_id.clone(),
+        policy: policy::Settings {
+            home: config.country_code.clone(),
+            limits: config.dialling,
+            second_look: config.second_look,
+        },
+        rules: config.retention,
     })
     .await?;
+
+    let client = HttpClient::within(Reach::beyond_public(config.webhooks_allow.clone()));
+    let webhooks = Webhooks::new(db.clone(), clock.clone(), sealing.seal(), client);
 
     let (stopping, stopping_seen) = watch::channel(false);
     let certificates = open_certificates(&config, &clock, &sealing)?;
     let listeners = Listeners::open(&config).await?;
-    let (max_connections, metrics_listen) = (config.max_connections, config.metrics_listen);
+    let max_connections = config.max_connections;
     let socket = socket_in(&config.data_dir);
     let (address, https) = (listeners.address, listeners.https_address());
     // Before the parts, because links name the port that was given to us.
     let console_url = console_url(address, https.filter(|_| certificates.is_some()));
     let app = App::new(Parts {
         config,
+        http_address: address,
         clock,
         db: db.clone(),
         sealing: sealing.clone(),
@@ -173,11 +205,20 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         converter,
         queue,
         inbox,
+        webhooks,
         certificates: certificates.clone(),
         metrics,
+        started_at: started,
         stopping: stopping_seen,
     });
 
+    // Before anybody is served, so that it replaces none that was asked for.
+    let setup_link = match first {
+        FirstAdministrator::ByLink if app.people().needs_setup() && sealing.seal().is_ok() => {
+            Some(app.people().renew_setup_link(Context::system()).await?)
+        }
+        _ => None,
+    };
     let interface = http::interface(&app);
     let mut server = Server::new(interface, max_connections as usize);
     let local = local_listener(&socket).map_err(|error| StartError::Socket(socket.clone(), error))?;
@@ -189,15 +230,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         tokio::spawn(warn_of_expiry(app.clone())),
         tokio::spawn(sweep(db, spool, started)),
         tokio::spawn(audit.clone().tell_heads()),
-        tokio::spawn(audit.keep_pruned()),
+        tokio::spawn(audit.clone().keep_pruned()),
+        tokio::spawn(audit.clone().keep_verified()),
+        tokio::spawn(app.queue().clone().keep_storage()),
+        tokio::spawn(app.queue().clone().keep_previews_short()),
     ];
     if let (Some(certificates), Some((listener, _))) = (certificates, listeners.https) {
         server.listen_tls(listener, &certificates)?;
+        chores.push(tokio::spawn(audit.keep_certificates(certificates.clone())));
         chores.push(tokio::spawn(certificates.keep()));
     }
-    if let Some(address) = metrics_listen {
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
+    if let Some(listener) = listeners.metrics {
         let mut metrics_server = Server::new(http::metrics(&app), 64);
         metrics_server.listen(listener);
         let app = app.clone();
@@ -209,8 +252,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     // Without the seal every call would end as one whose pages are gone; the faxes wait instead.
     if sealing.seal().is_ok() {
         app.queue().start();
+        app.webhooks().start().await?;
     }
-    Ok(Running { app, address, https, server, stopping, chores, socket, _lock: lock })
+    Ok(Running { app, address, https, setup_link, server, stopping, chores, socket, _lock: lock })
 }
 
 /// What turns documents into pages, as this configuration has it.
@@ -226,10 +270,14 @@ pub(crate) fn converter(config: &Config) -> Converter {
 }
 
 impl Running {
-    /// Reads anew what can be without a restart: the files of the HTTPS certificate.
-    pub fn reload(&self) {
+    /// Reads anew what can be without a restart: the configuration file, and the files of the HTTPS
+    /// certificate.
+    pub async fn reload(&self) {
         if let Some(certificates) = self.app.certificates() {
             certificates.reload();
+        }
+        if let Err(error) = self.app.reload_settings(&Context::system()).await {
+            log::error!("the old settings stay: {error}");
         }
     }
 
@@ -240,6 +288,7 @@ impl Running {
         let _ = std::fs::remove_file(&self.socket);
         self.server.drain(limits::DRAIN_TIME).await;
         self.app.queue().stop(limits::DRAIN_TIME).await;
+        self.app.webhooks().stop().await;
         for chore in self.chores {
             chore.abort();
         }
@@ -264,7 +313,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the folder, making what is missing.
-    pub(crate) async fn open(data_dir: &Path) -> Result<Self, StartError> {
+    pub(crate) async fn open(data_dir: &Path, clock: &Clock) -> Result<Self, StartError> {
         let unusable = |error| StartError::DataDir(data_dir.to_owned(), error);
         fs::create_private_folder(data_dir).map_err(unusable)?;
         let lock = OpenOptions::new()
@@ -278,7 +327,7 @@ impl Store {
             return Err(StartError::AlreadyRunning(data_dir.to_owned()));
         }
         let db = Db::open(&db::file_in(data_dir))?;
-        let sealing = Sealing::open(db.clone(), &data_dir.join("keys")).await?;
+        let sealing = Sealing::open(db.clone(), &data_dir.join("keys"), clock.clone()).await?;
         let spool = Spool::open_with(&data_dir.join("spool"), sealing.seal())?;
         Ok(Self { db, spool, sealing, lock })
     }
@@ -314,11 +363,13 @@ fn open_certificates(
     Ok(Some(Certificates::open(source, clock.clone())?))
 }
 
-/// The sockets systemd handed over (HTTP first, then HTTPS), else our own.
+/// The sockets systemd handed over (HTTP first, then HTTPS), else our own. All are open before any
+/// of them is served: a port that is taken stops the start before anybody was answered.
 struct Listeners {
     http: TcpListener,
     address: SocketAddr,
     https: Option<(TcpListener, SocketAddr)>,
+    metrics: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -345,7 +396,14 @@ impl Listeners {
             }
             None => None,
         };
-        Ok(Self { http, address, https })
+        let metrics = match config.metrics_listen {
+            Some(wanted) => {
+                let failed = |error| StartError::Listen(wanted, error);
+                Some(TcpListener::bind(wanted).await.map_err(failed)?)
+            }
+            None => None,
+        };
+        Ok(Self { http, address, https, metrics })
     }
 
     fn https_address(&self) -> Option<SocketAddr> {

@@ -11,10 +11,12 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::crash::{self, Step};
 use crate::fs;
 use crate::id::DocumentId;
 use crate::seal::{Locked, Seal, SealError};
@@ -23,6 +25,8 @@ use crate::seal::{Locked, Seal, SealError};
 const SEALED: &str = "sealed";
 /// Ending of one that is still being written.
 const UNFINISHED: &str = "new";
+/// A document is finished, and its row written, long before.
+const RECENT: Duration = Duration::from_secs(3600);
 
 /// What can go wrong in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,9 @@ pub enum SpoolError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
+    /// The file system takes no changes.
+    #[error("the spool cannot be written: its folder is read-only")]
+    ReadOnly,
     /// The file system refused.
     #[error("the spool cannot be read or written")]
     Io(#[source] io::Error),
@@ -49,9 +56,41 @@ impl From<io::Error> for SpoolError {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => Self::Io(error),
         }
     }
+}
+
+/// How much room the file system of the spool has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it, in bytes.
+    pub total_bytes: u64,
+    /// What of it may still be written, in bytes.
+    pub available_bytes: u64,
+    /// How full it is, 0 to 100, as `df` has it: by bytes or by file entries, whichever is fuller.
+    pub used_percent: u32,
+}
+
+/// What lies in the spool, one day's folder at a time.
+#[derive(Debug)]
+pub struct StoredDay {
+    /// Finished documents.
+    pub documents: Vec<StoredDocument>,
+    /// Names of files that are no finished documents and older than an hour.
+    pub strays: Vec<String>,
+}
+
+/// One finished document.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredDocument {
+    /// Its id.
+    pub id: DocumentId,
+    /// Size of its file.
+    pub bytes: u64,
+    /// Whether it is of the last hour, so that its row may not be written yet.
+    pub is_recent: bool,
 }
 
 /// The spool of one appliance. Cheap to clone.
@@ -107,6 +146,62 @@ impl Spool {
         .await
     }
 
+    /// How much room there is. Takes microseconds on a local disk.
+    pub fn space(&self) -> Result<Space, SpoolError> {
+        let of = rustix::fs::statvfs(&self.inner.root).map_err(io::Error::from)?;
+        let percent = |all: u64, free: u64, available: u64| {
+            let used = all.saturating_sub(free);
+            // What is kept for root counts as neither.
+            (u128::from(used) * 100).checked_div(u128::from(used) + u128::from(available)).unwrap_or(0) as u32
+        };
+        let by_bytes = percent(of.f_blocks, of.f_bfree, of.f_bavail);
+        // Some file systems make entries as they need them, and say there are none.
+        let by_entries = percent(of.f_files, of.f_ffree, of.f_favail);
+        Ok(Space {
+            total_bytes: of.f_blocks * of.f_frsize,
+            available_bytes: of.f_bavail * of.f_frsize,
+            used_percent: by_bytes.max(by_entries),
+        })
+    }
+
+    /// The names of the days' folders, oldest first.
+    pub async fn days(&self) -> Result<Vec<String>, SpoolError> {
+        let inner = self.inner.clone();
+        blocking(move || {
+            let mut days = Vec::new();
+            for entry in std::fs::read_dir(&inner.root)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    days.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            days.sort_unstable();
+            Ok(days)
+        })
+        .await
+    }
+
+    /// What lies in a day's folder.
+    pub async fn stored(&self, day: String) -> Result<StoredDay, SpoolError> {
+        let inner = self.inner.clone();
+        blocking(move || inner.stored(&inner.root.join(day))).await
+    }
+
+    /// Which of these documents are not there; none is opened.
+    pub async fn missing(&self, ids: Vec<DocumentId>) -> Result<Vec<DocumentId>, SpoolError> {
+        let inner = self.inner.clone();
+        blocking(move || {
+            let mut missing = Vec::new();
+            for id in ids {
+                if !inner.file(id).try_exists()? {
+                    missing.push(id);
+                }
+            }
+            Ok(missing)
+        })
+        .await
+    }
+
     /// Removes what no row names: files made before `started` for which `known` does not vouch,
     /// unfinished ones included. Answers how many. Runs beside requests, which make newer files.
     pub async fn sweep(
@@ -143,14 +238,37 @@ impl Inner {
         }
         let unfinished = file.with_extension(UNFINISHED);
         let stored = fs::write_new_synced(&unfinished, &sealed, 0o600)
+            .inspect(|()| crash::after(Step::DocumentWritten))
             .and_then(|()| std::fs::rename(&unfinished, &file))
-            .and_then(|()| self.folders.sync(&folder));
+            .inspect(|()| crash::after(Step::DocumentNamed))
+            .and_then(|()| self.folders.sync(&folder))
+            .inspect(|()| crash::after(Step::DocumentStored));
         if let Err(error) = stored {
             let _ = std::fs::remove_file(&unfinished);
             let _ = std::fs::remove_file(&file);
-            return Err(error.into());
+            return Err(match error.kind() {
+                io::ErrorKind::PermissionDenied => SpoolError::ReadOnly,
+                _ => error.into(),
+            });
         }
         Ok(id)
+    }
+
+    fn stored(&self, folder: &Path) -> Result<StoredDay, SpoolError> {
+        let mut day = StoredDay { documents: Vec::new(), strays: Vec::new() };
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            // Deleted meanwhile.
+            let Ok(about) = entry.metadata() else { continue };
+            let file = entry.path();
+            let is_recent = !about.modified()?.elapsed().is_ok_and(|age| age > RECENT);
+            match id_of(&file).filter(|_| is_finished(&file)) {
+                Some(id) => day.documents.push(StoredDocument { id, bytes: about.len(), is_recent }),
+                None if is_recent => {}
+                None => day.strays.push(entry.file_name().to_string_lossy().into_owned()),
+            }
+        }
+        Ok(day)
     }
 
     fn sweep(
@@ -167,8 +285,7 @@ impl Inner {
             let mut old_files = Vec::new();
             for file in std::fs::read_dir(&day)? {
                 let file = file?.path();
-                let id: Option<DocumentId> =
-                    file.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+                let id = id_of(&file);
                 if id.is_none_or(|id| id.made_at() < started) {
                     old_files.push((file, id));
                 }
@@ -176,8 +293,7 @@ impl Inner {
             let ids: Vec<DocumentId> = old_files.iter().filter_map(|(_, id)| *id).collect();
             let known = known(&ids)?;
             for (file, id) in old_files {
-                let finished = file.extension().is_some_and(|ending| ending == SEALED);
-                if !(finished && id.is_some_and(|id| known.contains(&id))) {
+                if !(is_finished(&file) && id.is_some_and(|id| known.contains(&id))) {
                     std::fs::remove_file(&file)?;
                     removed += 1;
                 }
@@ -185,6 +301,14 @@ impl Inner {
         }
         Ok(removed)
     }
+}
+
+fn id_of(file: &Path) -> Option<DocumentId> {
+    file.file_stem()?.to_str()?.parse().ok()
+}
+
+fn is_finished(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == SEALED)
 }
 
 fn seal_name(id: DocumentId) -> String {

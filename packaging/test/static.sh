@@ -4,8 +4,8 @@ set -eu
 . "$(dirname -- "$0")/lib.sh"
 
 program=$1/pagewire
-# The aim is 25; HTTPS, people and the audit log brought it to 29.5. It must not grow while the way back is sought.
-largest_mb=30
+# The aim is 25; what the console, previews, groups and the API's description of them added is still to be won back.
+largest_mb=28
 
 is_static() {
   ldd "$program" 2>&1 | grep -E 'statically linked|not a dynamic executable' &&

@@ -100,6 +100,36 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    /// An active key of this kind that may do nothing yet, has no bounds of its own and was never used.
+    pub fn new(id: KeyId, kind: Kind, owner: AccountId, created_by: String, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
+            name: String::new(),
+            note: None,
+            owner,
+            scopes: ScopeSet::EMPTY,
+            resources: Resources::default(),
+            ip_allow: Vec::new(),
+            allowed_origins: Vec::new(),
+            limits: Limits::default(),
+            recoverable: false,
+            hidden: false,
+            status: Status::Active,
+            generation: 1,
+            not_before: None,
+            expires_at: None,
+            created_at,
+            created_by,
+            last_used_at: None,
+            last_used_ip: None,
+            use_count: 0,
+            revoked_at: None,
+            revoked_by: None,
+            revoked_reason: None,
+        }
+    }
+
     /// How the key of this owner stands at `now`.
     pub fn standing(&self, owner: &AccountRecord, now: Timestamp) -> Standing {
         match self.status {

@@ -180,6 +180,11 @@ impl Caller {
         matches!(self.identity, Identity::Local { .. } | Identity::Session(_))
     }
 
+    /// Whether it came with the bootstrap key.
+    pub(super) fn is_bootstrap(&self) -> bool {
+        matches!(self.identity, Identity::Bootstrap)
+    }
+
     fn signed_in(&self) -> Option<&SignedIn> {
         match &self.identity {
             Identity::Session(signed_in) => Some(signed_in),
@@ -193,7 +198,7 @@ impl Caller {
         match &self.identity {
             Identity::Key(record) => format!("key:{}", record.id),
             Identity::Bootstrap => "bootstrap".to_owned(),
-            Identity::Local { uid } => Actor::Cli { uid: *uid }.to_string(),
+            Identity::Local { uid } => Actor::cli(*uid).to_string(),
             Identity::Anonymous => "anonymous".to_owned(),
             Identity::Session(signed_in) => format!("user:{}", signed_in.name),
         }
@@ -213,7 +218,7 @@ impl Caller {
     /// It as one who changes keys.
     pub fn actor(&self) -> Actor {
         match self.identity {
-            Identity::Local { uid } => Actor::Cli { uid },
+            Identity::Local { uid } => Actor::Cli { uid, request_id: self.request_id },
             _ => Actor::Caller(self.clone()),
         }
     }
@@ -234,16 +239,23 @@ pub enum Actor {
     Cli {
         /// Unix user id.
         uid: u32,
+        /// The request it sent over the admin socket, where there is a server.
+        request_id: Option<RequestId>,
     },
     /// The sender of a request.
     Caller(Caller),
 }
 
 impl Actor {
+    /// A process on this machine, by itself.
+    pub const fn cli(uid: u32) -> Self {
+        Self::Cli { uid, request_id: None }
+    }
+
     /// It as the one who does what the audit log tells of.
     pub fn audit_context(&self) -> Context {
         match self {
-            Self::Cli { uid } => Context::cli(*uid),
+            Self::Cli { uid, request_id } => Context { request_id: *request_id, ..Context::cli(*uid) },
             Self::Caller(caller) => caller.audit_context(),
         }
     }
@@ -289,7 +301,7 @@ impl Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cli { uid } => write!(f, "cli:{uid}"),
+            Self::Cli { uid, .. } => write!(f, "cli:{uid}"),
             Self::Caller(caller) => f.write_str(&caller.label()),
         }
     }

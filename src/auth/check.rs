@@ -20,7 +20,7 @@ use super::imported::ImportedHash;
 use super::keys::{KeyRing, Parts, State};
 use super::tags::{Prefilter, Tag, Tags};
 use super::{AuthError, Caller, Refusal, minting};
-use crate::access::records::{AccountRecord, Standing};
+use crate::access::records::{AccountRecord, AccountStatus, Standing};
 use crate::access::token::{KeyId, Presented};
 use crate::secret::Secret;
 
@@ -66,6 +66,28 @@ impl KeyRing {
             .admit(Which::Current, peer, now)
             .map_err(|refusal| AuthError::invalid("as_key", refusal.to_string()))?;
         Ok(person.acting_as(acting))
+    }
+
+    /// Whether a caller that was let in earlier, and is being answered still, would be let in now with
+    /// the same rights. Any change of its key or of its account's role ends that; of a session its
+    /// account only is looked at here.
+    pub fn still_stands(&self, caller: &Caller) -> bool {
+        let is_bootstrap = || {
+            let bootstrap = self.parts.bootstrap.as_ref();
+            bootstrap.is_some_and(|key| key.admit(self.state().has_administrator()).is_ok())
+        };
+        match caller.key_id {
+            Some(id) => self.find(id).is_some_and(|found| {
+                let (record, now) = (&found.entry.record, self.parts.clock.now());
+                caller.record().is_some_and(|known| known.generation == record.generation)
+                    && record.standing(&found.owner, now) == Standing::Active
+                    && found.owner.role == caller.role
+            }),
+            None if caller.is_bootstrap() => is_bootstrap(),
+            None => self.account(caller.owner).is_some_and(|account| {
+                account.status == AccountStatus::Active && account.role == caller.role
+            }),
+        }
     }
 
     async fn check(&self, credential: &str, peer: Option<IpAddr>) -> Result<Caller, Refusal> {
@@ -263,7 +285,7 @@ mod tests {
     use super::super::keys::tests::{CLI, Fixture, another_secret_for, named};
     use super::*;
     use crate::access::kind::Kind;
-    use crate::access::records::{AccountStatus, Status};
+    use crate::access::records::Status;
     use crate::access::roles::Role;
     use crate::access::scopes::Scope;
     use crate::auth::{AuthError, Bootstrap, NewKey, Revocation, Settings};

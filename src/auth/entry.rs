@@ -14,10 +14,8 @@ use subtle::ConstantTimeEq;
 use super::limits::floods::network_of;
 use super::limits::meter::Meter;
 use super::tags::{Prefilter, Tag, Tags};
-use crate::access::kind::{Kind, Limits};
+use crate::access::kind::Kind;
 use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
-use crate::access::resources::Resources;
-use crate::access::scopes::ScopeSet;
 use crate::access::token::{KeyId, NoRandomness};
 use crate::id::AccountId;
 use crate::secret::Secret;
@@ -108,30 +106,9 @@ impl Entry {
     /// wrong secret. No secret has its hash, and it is revoked besides.
     pub(super) fn decoy(owner: AccountId, tags: &Tags, now: Timestamp) -> Result<Self, NoRandomness> {
         let record = KeyRecord {
-            id: KeyId::generate()?,
-            kind: Kind::Production,
-            name: String::new(),
-            note: None,
-            owner,
-            scopes: ScopeSet::EMPTY,
-            resources: Resources::default(),
-            ip_allow: Vec::new(),
-            allowed_origins: Vec::new(),
-            limits: Limits::default(),
-            recoverable: false,
-            hidden: false,
             status: Status::Revoked,
             generation: 0,
-            not_before: None,
-            expires_at: None,
-            created_at: now,
-            created_by: String::new(),
-            last_used_at: None,
-            last_used_ip: None,
-            use_count: 0,
-            revoked_at: None,
-            revoked_by: None,
-            revoked_reason: None,
+            ..KeyRecord::new(KeyId::generate()?, Kind::Production, owner, String::new(), now)
         };
         let current = SlotRecord {
             phc: Secret::new(String::new()),

@@ -13,6 +13,7 @@ use super::caller::Actor;
 use super::check::Proof;
 use super::keys::{KeyRing, KeyView};
 use super::{AuthError, Refusal};
+use crate::access::audit::{Action, Snapshot};
 use crate::access::token::{InvalidToken, Presented};
 
 /// Tokens identified in a minute, by all who ask: plenty for the findings of a secret scanner.
@@ -48,7 +49,8 @@ impl Identifications {
 }
 
 impl KeyRing {
-    /// What this token is, for an administrator.
+    /// What this token is, for an administrator. Who asked about which key stands in the audit log
+    /// before the answer is given.
     pub async fn identify(&self, text: &str, by: &Actor) -> Result<Identified, AuthError> {
         if !by.administrates() {
             return Err(AuthError::Forbidden("only administrators can ask whose a token is".into()));
@@ -68,7 +70,15 @@ impl KeyRing {
             }
             None => false,
         };
-        Ok(Identified { form: Ok(()), key: self.get(&id), secret_matches })
+        let key = self.get(&id);
+        // Told before it is answered: that a leak became known is part of its story.
+        let found = Snapshot::new()
+            .with("ours", key.is_some())
+            .with("secret_matches", secret_matches)
+            .with("status", key.as_ref().map(|key| key.status.to_string()));
+        let asked = by.audit_context().event(Action::ApiKeyIdentified, id, self.parts.clock.now());
+        self.parts.db.audited(asked.after(found)).record().await?;
+        Ok(Identified { form: Ok(()), key, secret_matches })
     }
 }
 

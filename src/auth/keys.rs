@@ -24,7 +24,7 @@ use super::limits::overview::Overview;
 use super::tags::Tags;
 use super::{AuthError, Bootstrap, Caller};
 use crate::access::kind::RevealPolicy;
-use crate::access::records::{AccountRecord, KeyRecord, Standing};
+use crate::access::records::{AccountKind, AccountRecord, AccountStatus, KeyRecord, Standing};
 use crate::access::roles::Role;
 use crate::access::token::KeyId;
 use crate::clock::Clock;
@@ -55,7 +55,7 @@ pub(super) struct Parts {
     pub(super) diagnostics: Diagnostics,
     pub(super) identifications: Identifications,
     pub(super) reveals: Reveals,
-    pub(super) reveal_policy: RevealPolicy,
+    pub(super) reveal_policy: RwLock<RevealPolicy>,
     pub(super) seal: Result<Arc<Seal>, Locked>,
     pub(super) bootstrap: Option<BootstrapCheck>,
     pub(super) local: Arc<AccountRecord>,
@@ -149,7 +149,7 @@ impl KeyRing {
                 diagnostics,
                 identifications: Identifications::new(),
                 reveals: Reveals::new(),
-                reveal_policy,
+                reveal_policy: RwLock::new(reveal_policy),
                 seal,
                 bootstrap,
                 local,
@@ -204,6 +204,25 @@ impl KeyRing {
         self.state().has_administrator()
     }
 
+    /// The name of an account.
+    pub fn account_name(&self, id: AccountId) -> Option<String> {
+        self.state().accounts.get(&id).map(|account| account.name.clone())
+    }
+
+    /// The active people with this name, in any case; all of them without one, by name.
+    pub fn active_people(&self, name: Option<&str>) -> Vec<Arc<AccountRecord>> {
+        let is_wanted = |account: &Arc<AccountRecord>| {
+            account.kind == AccountKind::User
+                && account.status == AccountStatus::Active
+                && name.is_none_or(|name| account.name.eq_ignore_ascii_case(name))
+        };
+        let state = self.state();
+        let mut people: Vec<_> =
+            state.accounts.values().filter(|account| is_wanted(account)).cloned().collect();
+        people.sort_by_key(|account| account.name.to_lowercase());
+        people
+    }
+
     /// The account of this name, in any case.
     pub(super) fn account_named(&self, name: &str) -> Option<Arc<AccountRecord>> {
         self.state().account_named(name)
@@ -218,6 +237,16 @@ impl KeyRing {
     /// the caller's to write.
     pub(super) fn put_account(&self, account: AccountRecord) {
         self.state_mut().accounts.insert(account.id, Arc::new(account));
+    }
+
+    /// Which keys may be shown again.
+    pub(super) fn reveal_policy(&self) -> RevealPolicy {
+        *self.parts.reveal_policy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets these keys be shown again from now on.
+    pub fn set_reveal_policy(&self, policy: RevealPolicy) {
+        *self.parts.reveal_policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
     }
 
     /// How often argon2 ran since the start.
@@ -311,7 +340,7 @@ pub(super) mod tests {
     use crate::seal::KeyEncryptionKey;
     use crate::secret::Secret;
 
-    pub(in crate::auth) const CLI: Actor = Actor::Cli { uid: 0 };
+    pub(in crate::auth) const CLI: Actor = Actor::Cli { uid: 0, request_id: None };
 
     /// A ring on a real database, with a clock that moves when told to.
     pub(in crate::auth) struct Fixture {

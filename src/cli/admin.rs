@@ -8,17 +8,13 @@ use clap::Subcommand;
 use hyper::Method;
 use serde_json::json;
 
-use super::client::Client;
 use super::setup_token::print_link;
-use super::{Settings, password};
+use super::{ToServer, password};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
+    common: ToServer,
     #[command(subcommand)]
     command: Command,
 }
@@ -36,7 +32,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let client = Client::local(&arguments.settings.load()?.data_dir);
+    let client = arguments.common.client()?;
     let Command::Reset { name, password } = &arguments.command;
     let mut body = json!({});
     if let Some(name) = name {
@@ -47,7 +43,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let answer = super::runtime()?.block_on(client.json(Method::POST, "/setup/reset", Some(&body)))?;
     let name = answer["username"].as_str().unwrap_or("-");
-    if arguments.json {
+    if arguments.common.json {
         println!("{answer}");
     } else if answer["link"].is_object() {
         print_link(&answer["link"], &format!("lets {name} choose a new password"));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use hyper::Method;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Settings;
 use super::client::Client;
@@ -29,6 +29,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take note of damage that 'verify' finds, so that the log goes on from here and old rows are
+    /// removed again; the rows from the damage up to now prove nothing any more. Export them first
+    AcceptDamage {
+        /// What is known of it, for those who read the log later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Print all rows, oldest first, one JSON object a line
     Export {
         /// Only from this time on, like 2026-01-31T00:00:00Z
@@ -45,6 +52,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
         match arguments.command {
             Command::Verify { anchor, json } => verify(&client, anchor.as_deref(), json).await,
+            Command::AcceptDamage { reason } => accept_damage(&client, &reason).await,
             Command::Export { from, to } => export(&client, from, to).await,
         }
     })
@@ -61,6 +69,18 @@ async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> anyhow::Re
     Ok(if report["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+async fn accept_damage(client: &Client, reason: &str) -> anyhow::Result<ExitCode> {
+    let body = json!({ "reason": reason });
+    let place = client.json(Method::POST, "/admin/audit/accept-damage", Some(&body)).await?;
+    println!(
+        "The audit log goes on with row {}, which says what was accepted, by whom and why. Note it elsewhere: {}:{}",
+        place["seq"],
+        place["seq"],
+        place["hash"].as_str().unwrap_or("-")
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
 fn sentence(report: &Value) -> String {
     let head = &report["head"];
     let end = format!("{}:{}", head["seq"], head["hash"].as_str().unwrap_or("-"));
@@ -73,7 +93,17 @@ fn sentence(report: &Value) -> String {
         Some("pruned") => " The anchor's row was pruned since, so it proves nothing any more.",
         _ => "",
     };
+    let known: Vec<String> = report["accepted_damage"].as_array().into_iter().flatten().map(known).collect();
+    if !known.is_empty() {
+        return format!("{} The other {rows} rows are whole, up to {end}{anchor}", known.join(" "));
+    }
     format!("The audit log is whole: {rows} rows, up to {end}{anchor}")
+}
+
+fn known(damage: &Value) -> String {
+    let (from, through) = (&damage["from_seq"], &damage["through_seq"]);
+    let problem = damage["problem"].as_str().unwrap_or("-");
+    format!("Rows {from} to {through} prove nothing; this damage was accepted: {problem}")
 }
 
 async fn export(client: &Client, from: Option<Timestamp>, to: Option<Timestamp>) -> anyhow::Result<ExitCode> {

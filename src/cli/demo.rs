@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, RouteName};
 use crate::id::RequestId;
 use crate::secret::Secret;
-use crate::serve::{self, Running, reachable};
+use crate::serve::{self, FirstAdministrator, Running, reachable};
 
 /// Where the demo listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
         let signals = super::serve::Signals::new()?;
-        let running = crate::serve::start(config, Clock::System)
+        let running = serve::start(config, Clock::System, FirstAdministrator::ByCaller)
             .await
             .with_context(|| "the demo did not start; is its port taken? Try --listen 127.0.0.1:0")?;
         let keys = make_keys(running.app.keys()).await?;
@@ -95,7 +95,7 @@ async fn make_keys(ring: &KeyRing) -> anyhow::Result<Tokens> {
             expires_at: (kind == Kind::Admin).then(|| Timestamp::now() + SignedDuration::from_hours(24)),
             ..NewKey::default()
         };
-        let (token, _) = ring.create(new, &Actor::Cli { uid: rustix::process::geteuid().as_raw() }).await?;
+        let (token, _) = ring.create(new, &Actor::cli(rustix::process::geteuid().as_raw())).await?;
         Ok(token.text().clone())
     };
     Ok(Tokens {
@@ -143,7 +143,7 @@ fn announce(arguments: &Arguments, running: &Running, keys: &Tokens, data_dir: &
          \x20 curl -H \"X-API-Key: $API_KEY\" -F to=+15551234567 -F file=@hello.txt {url}/fax\n\n\
          See what was received:\n\n\
          \x20 curl -H \"X-API-Key: $API_KEY\" {url}/inbound\n\n\
-         Simulator key (scripted endings, see {url}/docs#simulator):\n  {}\n\
+         Simulator key (scripted endings, see {url}/docs/simulator):\n  {}\n\
          Administrator's key (valid for a day):\n  {}\n\n\
          Ctrl-C stops it and removes its data.",
         on_the_network(running),

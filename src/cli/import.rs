@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Settings;
+use crate::access::audit::{self, Action, Target};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::import::{self, Fate, Item, Plan, What};
@@ -70,16 +72,19 @@ async fn take_over(
     planned: impl FnOnce() -> anyhow::Result<Plan>,
 ) -> anyhow::Result<(Vec<Item>, Vec<(String, String)>)> {
     check_owner(&config.data_dir)?;
-    let store = Store::open(&config.data_dir)
+    let store = Store::open(&config.data_dir, &Clock::System)
         .await
         .context("nothing was taken over; Pagewire must be stopped for it")?;
-    if let Err(locked) = store.sealing.seal() {
-        anyhow::bail!("nothing was taken over. {locked}");
+    match store.sealing.seal() {
+        Ok(seal) => store.db.start_audit(&seal.audit_key()),
+        Err(locked) => anyhow::bail!("nothing was taken over. {locked}"),
     }
     // Read only now, when nobody else writes.
     let plan = planned()?;
     let items = plan.items.clone();
-    let without = plan.apply(&store.db, &store.spool, &converter(config)).await?;
+    let by = audit::Context::cli(rustix::process::getuid().as_raw());
+    let told = by.event(Action::StoreImported, Target::new("import", "faxbot"), Timestamp::now());
+    let without = plan.apply(&store.db, &store.spool, &converter(config), told).await?;
     Ok((items, without))
 }
 

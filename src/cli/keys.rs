@@ -6,17 +6,12 @@ use clap::Subcommand;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::Settings;
-use super::client::Client;
-use super::identify;
+use super::{ToServer, identify, print_table};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
+    common: ToServer,
     #[command(subcommand)]
     command: Which,
 }
@@ -161,16 +156,16 @@ impl Limits {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let client = Client::local(&arguments.settings.load()?.data_dir);
+    let client = arguments.common.client()?;
     let command = match &arguments.command {
         Which::Call(command) => command,
         Which::Identify(identify) => {
-            return super::runtime()?.block_on(identify::run(identify, &client, arguments.json));
+            return super::runtime()?.block_on(identify::run(identify, &client, arguments.common.json));
         }
     };
     let (method, path, body) = request(command);
     let answer = super::runtime()?.block_on(client.json(method, &path, body.as_ref()))?;
-    if arguments.json {
+    if arguments.common.json {
         println!("{answer}");
     } else {
         print(command, &answer);
@@ -241,17 +236,14 @@ fn print(command: &Command, answer: &Value) {
             eprintln!("This token is shown once. Keep it where secrets are kept.");
         }
         Command::List => {
-            println!("{:12}  {:11}  {:8}  {:20}  NAME", "ID", "KIND", "STATUS", "LAST USED");
-            for key in answer.as_array().into_iter().flatten() {
-                println!(
-                    "{:12}  {:11}  {:8}  {:20}  {}",
-                    text(&key["key_id"]),
-                    text(&key["kind"]),
-                    text(&key["status"]),
-                    text(&key["last_used_at"]),
-                    text(&key["name"])
-                );
-            }
+            let columns = [
+                ("ID", "key_id", 12),
+                ("KIND", "kind", 11),
+                ("STATUS", "status", 8),
+                ("LAST USED", "last_used_at", 20),
+                ("NAME", "name", 0),
+            ];
+            print_table(&columns, answer);
         }
         Command::Reveal { .. } => println!("{}", text(&answer["token"])),
         Command::Show { .. } | Command::Update { .. } => {

@@ -6,6 +6,7 @@
 //! Exit codes: 0 done; 1 the fax or command failed; 2 wrong usage or configuration; 3 refused by
 //! the server; 4 no server reached.
 
+mod account_key;
 mod admin;
 mod audit;
 mod check;
@@ -13,8 +14,10 @@ mod client;
 mod demo;
 mod identify;
 mod import;
+mod jobs;
 mod keys;
 mod password;
+mod pause;
 mod seal;
 mod send;
 mod serve;
@@ -25,10 +28,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 use crate::convert;
-use client::ClientError;
+use client::{Client, ClientError};
 
 /// A fax appliance in one binary.
 #[derive(Parser)]
@@ -48,6 +52,12 @@ enum Command {
     Check(check::Arguments),
     /// Send a fax.
     Send(send::Arguments),
+    /// List, show, watch, cancel, hold, release, resend and change faxes.
+    Jobs(jobs::Arguments),
+    /// Stop all dialling at once; calls under way finish.
+    Pause(pause::PauseArguments),
+    /// Go on dialling.
+    Resume(pause::ResumeArguments),
     /// Make, list, change, rotate, disable and revoke API keys.
     Keys(keys::Arguments),
     /// Take over the keys and the history of another system.
@@ -58,6 +68,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Manage users and service accounts.
     Users(users::Arguments),
+    /// Show, make and reset the account key.
+    AccountKey(account_key::Arguments),
     /// Print a new setup link for the first administrator.
     SetupToken(setup_token::Arguments),
     /// Help an administrator who cannot sign in.
@@ -90,6 +102,36 @@ impl Settings {
     }
 }
 
+/// What commands take that talk to the running server over its admin socket.
+#[derive(clap::Args)]
+struct ToServer {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl ToServer {
+    fn client(&self) -> Result<Client, ConfigError> {
+        Ok(Client::local(&self.settings.load()?.data_dir))
+    }
+}
+
+/// Prints the objects of a JSON array as a table. A column is its heading, its field and its width;
+/// the last one takes what is left, with a width of 0.
+fn print_table(columns: &[(&str, &str, usize)], rows: &Value) {
+    let line = |cells: Vec<String>| println!("{}", cells.join("  "));
+    line(columns.iter().map(|(heading, _, width)| format!("{heading:width$}")).collect());
+    for row in rows.as_array().into_iter().flatten() {
+        let cell = |(_, field, width): &(&str, &str, usize)| {
+            let width = *width;
+            format!("{:width$}", row[*field].as_str().unwrap_or("-"))
+        };
+        line(columns.iter().map(cell).collect());
+    }
+}
+
 /// Runs the command named by the program's arguments.
 pub fn main() -> ExitCode {
     // The worker comes before everything else: its sandbox must find one thread and no open files.
@@ -101,15 +143,19 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Send(arguments) => send::run(arguments),
+        Command::Jobs(arguments) => jobs::run(arguments),
+        Command::Pause(arguments) => pause::pause(arguments),
+        Command::Resume(arguments) => pause::resume(arguments),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Seal(arguments) => seal::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Users(arguments) => users::run(arguments),
+        Command::AccountKey(arguments) => account_key::run(arguments),
         Command::SetupToken(arguments) => setup_token::run(arguments),
         Command::Admin(arguments) => admin::run(arguments),
         Command::Openapi => {
-            println!("{}", crate::http::openapi::description());
+            print!("{}", crate::http::openapi::description());
             Ok(ExitCode::SUCCESS)
         }
         Command::RenderWorker => Ok(convert::worker::run()),

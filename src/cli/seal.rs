@@ -11,8 +11,7 @@ use clap::Subcommand;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::Settings;
-use super::client::Client;
+use super::ToServer;
 use crate::secret::Secret;
 
 /// More than any recovery key somebody types.
@@ -21,10 +20,7 @@ const LONGEST_INPUT: u64 = 4096;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
+    common: ToServer,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,10 +47,10 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let client = Client::local(&arguments.settings.load()?.data_dir);
+    let client = arguments.common.client()?;
     let (method, path, body) = request(&arguments.command)?;
     let answer = super::runtime()?.block_on(client.json(method, path, body.as_ref()))?;
-    if arguments.json {
+    if arguments.common.json {
         println!("{answer}");
     } else {
         print(&arguments.command, &answer);

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use hyper::Method;
@@ -18,6 +19,8 @@ use crate::secret::Secret;
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Seconds of one long poll.
 const POLL_S: u32 = 30;
+/// Between two looks at a group.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -26,10 +29,10 @@ pub(super) struct Arguments {
     /// Documents: PDF, text, TIFF, PNG or JPEG; several become one fax
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Fax number
-    #[arg(long)]
-    to: String,
-    /// Wait until the fax is delivered or has failed
+    /// Fax number; several `--to` send the same document to each of them
+    #[arg(long, required = true, value_name = "NUMBER")]
+    to: Vec<String>,
+    /// Wait until the fax is delivered or has failed; of several, until the last one has
     #[arg(long)]
     wait: bool,
     /// Server elsewhere, like https://192.168.1.20:8443; needs PAGEWIRE_API_KEY
@@ -60,9 +63,13 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn send(arguments: &Arguments, client: &Client) -> anyhow::Result<ExitCode> {
     let files = arguments.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut fields = vec![("to", arguments.to.as_str())];
+    let mut fields: Vec<(&str, &str)> = arguments.to.iter().map(|to| ("to", to.as_str())).collect();
     fields.extend(arguments.resolution.as_deref().map(|resolution| ("resolution", resolution)));
     let mut fax = Form::new(&fields, &files).post(client).await?;
+    if let Some(id) = fax["group"]["id"].as_str() {
+        let id = id.to_owned();
+        return sent_to_many(arguments, client, &id, fax).await;
+    }
     let id = fax["id"].as_str().context("the server's answer has no id")?.to_owned();
     if arguments.wait {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
@@ -74,6 +81,45 @@ async fn send(arguments: &Arguments, client: &Client) -> anyhow::Result<ExitCode
         println!("{id}  {}", sentence(&fax));
     }
     Ok(if fax["status"] == "FAILED" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Tells of a group, when it was accepted and, if that is waited for, when its last fax has ended.
+async fn sent_to_many(
+    arguments: &Arguments,
+    client: &Client,
+    id: &str,
+    accepted: Value,
+) -> anyhow::Result<ExitCode> {
+    let group = &accepted["group"];
+    if !arguments.json {
+        for fax in group["jobs"].as_array().into_iter().flatten() {
+            println!("{}  {}", fax["id"].as_str().unwrap_or("-"), fax["to"].as_str().unwrap_or("-"));
+        }
+        for number in group["duplicates"].as_array().into_iter().flatten() {
+            println!("left out, named twice: {}", number.as_str().unwrap_or("-"));
+        }
+    }
+    if !arguments.wait {
+        let human = group["human"].as_str().unwrap_or_default();
+        println!("{}", if arguments.json { accepted.to_string() } else { format!("group {id}  {human}") });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len} pages  {msg}")?);
+    let path = format!("/groups/{id}?limit=1");
+    let mut group = client.json(Method::GET, &path, None).await?;
+    while group["done"] != true {
+        bar.set_length(group["pages"].as_u64().unwrap_or(0));
+        bar.set_position(group["confirmed_pages"].as_u64().unwrap_or(0));
+        bar.set_message(group["human"].as_str().unwrap_or_default().to_owned());
+        tokio::time::sleep(LOOK).await;
+        group = client.json(Method::GET, &path, None).await?;
+    }
+    bar.finish_and_clear();
+    let human = group["human"].as_str().unwrap_or_default();
+    println!("{}", if arguments.json { group.to_string() } else { format!("group {id}  {human}") });
+    let is_delivered = group["counts"]["delivered"] == group["total"];
+    Ok(if is_delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Waits until the fax has ended, showing its pages on `bar`; answers its last state.

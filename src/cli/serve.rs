@@ -10,9 +10,10 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Settings;
+use crate::auth::people::Link;
 use crate::clock::Clock;
 use crate::config::RouteName;
-use crate::serve::Running;
+use crate::serve::{FirstAdministrator, Running};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -32,27 +33,32 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut config = arguments.settings.load()?;
     if let Some(listen) = arguments.listen {
-        config.listen = listen;
+        config = config.with_argument("server.listen", &listen.to_string())?;
     }
     if let Some(OrNothing(https_listen)) = arguments.https_listen {
-        config.https_listen = https_listen;
+        let text = https_listen.map(|address| address.to_string()).unwrap_or_default();
+        config = config.with_argument("server.https_listen", &text)?;
     }
     if let Some(route) = arguments.route {
-        config.route = route;
+        config = config.with_argument("line.route", &route.to_string())?;
     }
     let config = config.validated()?;
     crate::log::start(config.log_level);
     super::runtime()?.block_on(async {
         let signals = Signals::new()?;
-        let running = crate::serve::start(config, Clock::System).await?;
+        let running = crate::serve::start(config, Clock::System, FirstAdministrator::ByLink).await?;
         log::info!("Pagewire {} listens on http://{}", env!("CARGO_PKG_VERSION"), running.address);
         if let (Some(address), Some(certificates)) = (running.https, running.app.certificates()) {
             let whose = if certificates.are_own() { "its certificate" } else { "its certificate authority" };
             log::info!("and on https://{address}; {whose}: SHA-256 {}", certificates.fingerprint());
         }
-        // Where the seal does not open nothing is changed, and the log says what to do about that.
-        if running.app.people().needs_setup() && running.app.sealing().seal().is_ok() {
-            print_setup_link(&running).await?;
+        match (&running.setup_link, running.app.sealing().seal()) {
+            (Some(link), _) => print_setup_link(&running, link),
+            // Whatever the log level: whoever waits for the link has to learn why there is none.
+            (None, Err(locked)) if running.app.people().needs_setup() => {
+                eprintln!("There is no administrator yet, and none can be made now. {locked}");
+            }
+            (None, _) => {}
         }
         until_told_to_stop(running, signals, Hangup::Reloads).await;
         Ok::<_, anyhow::Error>(())
@@ -62,8 +68,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Tells who installs where to begin: on the terminal, or in the journal. Whatever the log level,
 /// because nobody gets in without it.
-async fn print_setup_link(running: &Running) -> anyhow::Result<()> {
-    let link = running.app.people().renew_setup_link().await?;
+fn print_setup_link(running: &Running, link: &Link) {
     let url = running.app.link_url(None, &link.token);
     let fingerprint = match running.app.certificates() {
         Some(certificates) => {
@@ -76,7 +81,6 @@ async fn print_setup_link(running: &Running) -> anyhow::Result<()> {
          {fingerprint}A new one: pagewire setup-token",
         url.reveal()
     );
-    Ok(())
 }
 
 /// An address, or an empty text for none.
@@ -130,7 +134,7 @@ pub(super) async fn until_told_to_stop(running: Running, mut signals: Signals, h
             _ = signals.hangup.recv() => match hangup {
                 Hangup::Reloads => {
                     log::info!("told to reload");
-                    running.reload();
+                    running.reload().await;
                 }
                 Hangup::Stops => break,
             },

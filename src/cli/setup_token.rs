@@ -5,22 +5,18 @@ use std::process::ExitCode;
 use hyper::Method;
 use serde_json::Value;
 
-use super::Settings;
-use super::client::Client;
+use super::ToServer;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    common: ToServer,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let client = Client::local(&arguments.settings.load()?.data_dir);
+    let client = arguments.common.client()?;
     let link = super::runtime()?.block_on(client.json(Method::POST, "/setup/token", None))?;
-    if arguments.json {
+    if arguments.common.json {
         println!("{link}");
     } else {
         print_link(&link, "makes the first administrator");

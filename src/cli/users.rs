@@ -7,18 +7,15 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientError};
-use super::{Settings, password};
-use crate::access::roles::Role;
+use super::{ToServer, password, print_table};
+use crate::access::roles::{Grant, Role};
 
 const USERS: &str = "/admin/users";
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    settings: Settings,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
+    common: ToServer,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,6 +65,13 @@ enum Command {
         /// Name of the user
         name: String,
     },
+    /// Set what a user may do beyond their role; without any, all of it is taken away
+    Grants {
+        /// Name of the user
+        name: String,
+        /// account_key:show (see the account key)
+        grants: Vec<Grant>,
+    },
     /// Remove a user; their keys stop, their faxes stay
     Remove {
         /// Name of the user
@@ -76,9 +80,9 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let client = Client::local(&arguments.settings.load()?.data_dir);
+    let client = arguments.common.client()?;
     let answer = super::runtime()?.block_on(carry_out(&client, &arguments.command))?;
-    if arguments.json {
+    if arguments.common.json {
         println!("{answer}");
     } else {
         print(&arguments.command, &answer);
@@ -88,6 +92,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn carry_out(client: &Client, command: &Command) -> anyhow::Result<Value> {
     let (method, name, rest, body) = match command {
+        Command::Grants { name, grants } => {
+            let grants: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
+            let path = format!("/admin/accounts/{}/grants", id_of(client, name).await?);
+            return Ok(client.json(Method::PUT, &path, Some(&json!({ "grants": grants }))).await?);
+        }
         Command::List => return Ok(client.json(Method::GET, USERS, None).await?),
         Command::Add { name, role, service, password } => {
             let kind = if *service { "service" } else { "user" };
@@ -122,17 +131,14 @@ fn print(command: &Command, answer: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     match command {
         Command::List => {
-            println!("{:24}  {:12}  {:8}  {:8}  LAST SIGNED IN", "NAME", "ROLE", "KIND", "STATUS");
-            for user in answer.as_array().into_iter().flatten() {
-                println!(
-                    "{:24}  {:12}  {:8}  {:8}  {}",
-                    text(&user["name"]),
-                    text(&user["role"]),
-                    text(&user["kind"]),
-                    text(&user["status"]),
-                    text(&user["last_login_at"])
-                );
-            }
+            let columns = [
+                ("NAME", "name", 24),
+                ("ROLE", "role", 12),
+                ("KIND", "kind", 8),
+                ("STATUS", "status", 8),
+                ("LAST SIGNED IN", "last_login_at", 0),
+            ];
+            print_table(&columns, answer);
         }
         Command::Add { name, .. } => match answer["link"]["url"].as_str() {
             Some(url) => {
@@ -149,6 +155,11 @@ fn print(command: &Command, answer: &Value) {
         Command::Enable { name } => println!("{name} can sign in again."),
         Command::Password { name } => println!("{name} has a new password, and is signed out."),
         Command::Unlock { name } => println!("{name} can try again at once."),
+        Command::Grants { name, grants } if grants.is_empty() => println!("{name} has no grants now."),
+        Command::Grants { name, grants } => {
+            let grants: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
+            println!("{name} has these grants now: {}.", grants.join(", "));
+        }
         Command::Remove { name } => println!("{name} is removed."),
     }
 }

@@ -70,6 +70,14 @@ pub enum ConfigError {
     /// One of two files.
     #[error("server.tls_cert and server.tls_key belong together; only one of them is set")]
     HalfACertificate,
+    /// A warning that would come too late.
+    #[error("storage.warn_percent {warn} must not be above storage.stop_sends_percent {stop_sends}")]
+    Marks {
+        /// The lower mark.
+        warn: u32,
+        /// The upper mark.
+        stop_sends: u32,
+    },
     /// Open access for everybody a proxy lets through.
     #[error("REQUIRE_API_KEY=false is not possible together with server.trusted_proxies")]
     OpenBehindProxy,

@@ -36,22 +36,32 @@ fn mistakes_are_named_with_their_line() {
         (
             "[server]\n\nport = 80",
             &[],
-            "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.https_listen, server.tls_cert, server.tls_key, server.host_names, server.allow_plain_http, server.max_connections, server.metrics_listen, server.trusted_proxies",
+            "FILE, line 3: there is no setting 'server.port'; allowed here: server.listen, server.https_listen, server.tls_cert, server.tls_key, server.host_names, server.allow_plain_http, server.max_connections, server.metrics_listen, server.trusted_proxies, server.path_prefix",
         ),
         (
             "[sever]\nlisten = \"127.0.0.1:1\"",
             &[],
-            "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, audit, log",
+            "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, webhooks, audit, support, log",
         ),
         (
             "listen = 3",
             &[],
-            "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, audit, log",
+            "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, webhooks, audit, support, log",
         ),
         (
             "[security]\nmax_file_size_mb = 1000",
             &[],
             "FILE, line 2: security.max_file_size_mb cannot be '1000'; allowed: a number from 1 to 100",
+        ),
+        (
+            "[storage]\nwhen_low = \"delete\"",
+            &[],
+            "FILE, line 2: storage.when_low cannot be 'delete'; allowed: keep, delete_sent or delete_all",
+        ),
+        (
+            "[storage]\nwarn_percent = 96",
+            &[],
+            "storage.warn_percent 96 must not be above storage.stop_sends_percent 95",
         ),
         (
             "",
@@ -92,6 +102,9 @@ fn mistakes_are_named_with_their_line() {
     for (file, env, expected) in cases {
         assert_eq!(load(file, env).unwrap_err(), *expected);
     }
+    for prefix in ["fax", "/fax//a", "/a b", "/\\\"><script>"] {
+        assert!(load(&format!("[server]\npath_prefix = \"{prefix}\""), &[]).is_err(), "{prefix}");
+    }
     let syntax = load("[server\n", &[]).unwrap_err();
     assert!(syntax.starts_with("FILE, line 1:"), "{syntax}");
 }
@@ -106,6 +119,16 @@ fn the_network_gets_https_and_plain_http_only_where_it_was_allowed() {
     assert_eq!(off.https_listen, None);
     let named = load("", &[("PAGEWIRE_HOST_NAMES", "Fax.Example.org , 203.0.113.5,")]).unwrap();
     assert_eq!(named.host_names, ["fax.example.org", "203.0.113.5"]);
+}
+
+#[test]
+fn whom_to_ask_is_one_line() {
+    let said = |contact: &str| {
+        load("", &[("PAGEWIRE_SUPPORT_CONTACT", contact)]).map(|config| config.support_contact)
+    };
+    assert_eq!(said("").unwrap(), None);
+    assert_eq!(said("Ada, ext. 5").unwrap().as_deref(), Some("Ada, ext. 5"));
+    assert!(said("two\nlines").is_err() && said(&"x".repeat(201)).is_err());
 }
 
 #[test]

@@ -90,6 +90,10 @@ pub(super) fn binarise(
             continue;
         };
         let histogram = Histogram::of(page, area);
+        if histogram.is_black_and_white() {
+            // The cuts below would change nothing, and take most of the time of such a page.
+            continue;
+        }
         match (histogram.paper(), quality) {
             (Some(paper), _) => cut_scan(&mut bits, page, area, paper),
             (None, Quality::Text) => Screen::new(resolution).apply(&mut bits, page, area),
@@ -173,6 +177,11 @@ impl Histogram {
             }
         }
         Self { counts, total: area.pixels() }
+    }
+
+    /// Whether it has no shade between black and white, as scans for fax have that are not scaled.
+    fn is_black_and_white(&self) -> bool {
+        self.counts[1..usize::from(u8::MAX)].iter().all(|count| *count == 0)
     }
 
     fn share(&self, range: std::ops::RangeInclusive<u8>) -> f64 {
@@ -427,6 +436,20 @@ mod tests {
             let black = |x: usize, y: u32| bitmap.row(y)[x / 8] >> (7 - x % 8) & 1 == 1;
             assert_eq!(black(20, 20), ink < ground, "ink {ink} on {ground}");
             assert_eq!(black(23, 20), ink > ground, "ground {ground} under {ink}");
+        }
+    }
+
+    #[test]
+    fn what_is_black_and_white_already_stays_bit_for_bit() {
+        let is_ink = |x: u32, y: u32| (x * 31 + y * 17) % 11 < 5 || (x == 7 && y.is_multiple_of(9));
+        let luma =
+            (0..60).flat_map(|y| (0..100).map(move |x| if is_ink(x, y) { 0 } else { u8::MAX })).collect();
+        let page = GreyImage::from_luma(100, 60, luma).unwrap();
+        for quality in [Quality::Text, Quality::Photo] {
+            let bitmap = binarise(&page, &Regions::one_picture(&page), quality, Resolution::FINE).unwrap();
+            for (x, y) in (0..60).flat_map(|y| (0..100).map(move |x| (x, y))) {
+                assert_eq!(bitmap.is_black(x, y), is_ink(x, y), "{quality:?}: {x}, {y}");
+            }
         }
     }
 

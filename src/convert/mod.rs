@@ -47,7 +47,7 @@ pub use sniff::DocumentKind;
 
 use pool::{Lease, Pool, Purpose};
 use process::{ExchangeError, Spawner};
-use protocol::{MAX_DOCUMENT_BYTES, Reply, Request, Setup};
+use protocol::{MAX_DOCUMENT_BYTES, PPM, Reply, Request, Setup};
 
 /// Compressed bytes of all pages of one fax, in MiB. 500 pages of business documents are about 15; this
 /// many would be ten hours on the line. It also bounds what each conversion can take of the server's memory.
@@ -208,20 +208,41 @@ impl Converter {
         Ok(Converted { pages: fax.pages, kind })
     }
 
-    /// Draws `page` as a one-bit PNG: exactly the bits that are transmitted.
+    /// Draws `page` as a PNG: exactly the bits that are transmitted, or, with a `width` in pixels, a
+    /// smaller picture in greys with the proportions of the paper.
     ///
     /// # Errors
     /// [`ConvertError`].
-    pub async fn page_png(&self, page: FaxPage) -> Result<Vec<u8>, ConvertError> {
+    pub async fn page_png(&self, page: FaxPage, width: Option<u32>) -> Result<Vec<u8>, ConvertError> {
         let lease = self.inner.pool.lease(Purpose::Preview).await?;
         let take = |reply| match reply {
             Reply::Png(png) => Ok(Some(png)),
             _ => Err(out_of_turn()),
         };
-        let request = Request::Preview(page);
+        let request = Request::Preview { page, width };
         let (lease, png) = serve(lease, &request, PREVIEW_WITHIN, take).await?;
         lease.give_back();
         Ok(png)
+    }
+
+    /// How much of each page is black, 0 to 1, in order.
+    ///
+    /// # Errors
+    /// [`ConvertError`].
+    pub async fn black_shares(&self, pages: &[FaxPage]) -> Result<Vec<f64>, ConvertError> {
+        let mut lease = self.inner.pool.lease(Purpose::Preview).await?;
+        let mut shares = Vec::with_capacity(pages.len());
+        for page in pages {
+            let take = |reply| match reply {
+                Reply::Measured { black_ppm } => Ok(Some(f64::from(black_ppm) / f64::from(PPM))),
+                _ => Err(out_of_turn()),
+            };
+            let share;
+            (lease, share) = serve(lease, &Request::Measure(page.clone()), PREVIEW_WITHIN, take).await?;
+            shares.push(share);
+        }
+        lease.give_back();
+        Ok(shares)
     }
 
     /// Draws a small page, which shows that a worker starts, locks itself in and works.
@@ -230,7 +251,7 @@ impl Converter {
     /// [`ConvertError::Unavailable`] when it does not, [`ConvertError::Busy`] when many previews wait.
     pub async fn self_test(&self) -> Result<(), ConvertError> {
         let page = FaxPage::from_bitmap(&Bitmap::white(8, 8), Resolution::FINE);
-        let png = self.page_png(page).await?;
+        let png = self.page_png(page, None).await?;
         if png.starts_with(b"\x89PNG") {
             Ok(())
         } else {

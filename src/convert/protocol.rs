@@ -18,7 +18,7 @@ use crate::codec::page::{FaxPage, Resolution};
 pub(super) const HEADER_BYTES: usize = 5;
 
 /// Raised when a frame changes its meaning.
-pub(super) const PROTOCOL: u16 = 1;
+pub(super) const PROTOCOL: u16 = 2;
 
 /// The largest document a worker is given. Uploads are limited far below; this bounds what a worker reads
 /// into its 1.5 GB.
@@ -37,17 +37,22 @@ const MAX_PAGE_WIDTH: u32 = 4864;
 /// Rows a page may have in a frame, above every length that layout and TIFF reading let through.
 const MAX_PAGE_HEIGHT: u32 = 65_535;
 
+/// All of a page, in the unit of [`Reply::Measured`].
+pub(super) const PPM: u32 = 1_000_000;
+
 /// A cause is one clause; more is noise, or an attempt to make us carry something.
 const MAX_TEXT_CHARS: usize = 200;
 
 const TAG_SETUP: u8 = 1;
 const TAG_CONVERT: u8 = 2;
 const TAG_PREVIEW: u8 = 3;
+const TAG_MEASURE: u8 = 4;
 const TAG_HELLO: u8 = 65;
 const TAG_PAGE: u8 = 66;
 const TAG_DONE: u8 = 67;
 const TAG_FAILED: u8 = 68;
 const TAG_PNG: u8 = 69;
+const TAG_MEASURED: u8 = 70;
 
 /// A frame that cannot be meant.
 #[derive(Debug, Error)]
@@ -84,8 +89,11 @@ pub(super) enum Request {
         max_pages: u32,
         document: Bytes,
     },
-    /// Draw a page as PNG; answered by [`Reply::Png`] or [`Reply::Failed`].
-    Preview(FaxPage),
+    /// Draw a page as PNG, dot for dot or so many pixels wide; answered by [`Reply::Png`] or
+    /// [`Reply::Failed`].
+    Preview { page: FaxPage, width: Option<u32> },
+    /// Say how much of a page is black; answered by [`Reply::Measured`] or [`Reply::Failed`].
+    Measure(FaxPage),
 }
 
 /// Worker to server.
@@ -101,6 +109,8 @@ pub(super) enum Reply {
     Failed(ConvertError),
     /// The page asked for.
     Png(Vec<u8>),
+    /// Black dots in a million.
+    Measured { black_ppm: u32 },
 }
 
 impl Request {
@@ -120,7 +130,12 @@ impl Request {
                 body.extend_from_slice(&max_pages.to_be_bytes());
                 (frame(TAG_CONVERT, &body, document.len()), document.clone())
             }
-            Self::Preview(page) => (frame(TAG_PREVIEW, &page_body(page), 0), Bytes::new()),
+            Self::Preview { page, width } => {
+                let mut body = width.unwrap_or(0).to_be_bytes().to_vec();
+                body.extend_from_slice(&page_body(page));
+                (frame(TAG_PREVIEW, &body, 0), Bytes::new())
+            }
+            Self::Measure(page) => (frame(TAG_MEASURE, &page_body(page), 0), Bytes::new()),
         }
     }
 
@@ -132,7 +147,7 @@ impl Request {
         let limit = match tag {
             TAG_SETUP => 64 << 10,
             TAG_CONVERT => MAX_DOCUMENT_BYTES + 64,
-            TAG_PREVIEW => MAX_STRIP_BYTES + 64,
+            TAG_PREVIEW | TAG_MEASURE => MAX_STRIP_BYTES + 64,
             _ => return Err(ProtocolError::UnknownTag(tag)),
         };
         within(tag, length, limit)
@@ -165,7 +180,11 @@ impl Request {
                     document: fields.rest(),
                 })
             }
-            TAG_PREVIEW => Ok(Self::Preview(fields.page()?)),
+            TAG_PREVIEW => {
+                let width = Some(fields.u32()?).filter(|width| *width > 0);
+                Ok(Self::Preview { page: fields.page()?, width })
+            }
+            TAG_MEASURE => Ok(Self::Measure(fields.page()?)),
             _ => Err(ProtocolError::UnknownTag(tag)),
         }
     }
@@ -185,6 +204,7 @@ impl Reply {
             Self::Done => frame(TAG_DONE, &[], 0),
             Self::Failed(error) => frame(TAG_FAILED, &failure_body(error), 0),
             Self::Png(bytes) => frame(TAG_PNG, bytes, 0),
+            Self::Measured { black_ppm } => frame(TAG_MEASURED, &black_ppm.to_be_bytes(), 0),
         }
     }
 
@@ -199,6 +219,7 @@ impl Reply {
             TAG_DONE => 0,
             TAG_FAILED => 16 + MAX_TEXT_CHARS * 4,
             TAG_PNG => MAX_PNG_BYTES,
+            TAG_MEASURED => 4,
             _ => return Err(ProtocolError::UnknownTag(tag)),
         };
         within(tag, length, limit)
@@ -218,6 +239,7 @@ impl Reply {
             TAG_DONE => Ok(Self::Done),
             TAG_FAILED => Ok(Self::Failed(fields.failure()?)),
             TAG_PNG => Ok(Self::Png(fields.rest().into())),
+            TAG_MEASURED => Ok(Self::Measured { black_ppm: fields.u32()?.min(PPM) }),
             _ => Err(ProtocolError::UnknownTag(tag)),
         }
     }

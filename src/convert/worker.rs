@@ -17,12 +17,17 @@ use bytes::Bytes;
 
 use super::fonts::FontLibrary;
 use super::protocol::{
-    HEADER_BYTES, MAX_PNG_BYTES, MAX_STRIP_BYTES, PROTOCOL, ProtocolError, Reply, Request, Setup,
+    HEADER_BYTES, MAX_PNG_BYTES, MAX_STRIP_BYTES, PPM, PROTOCOL, ProtocolError, Reply, Request, Setup,
 };
 use super::sandbox::{self, Policy};
 use super::{ConvertError, DocumentKind, Emit, Options, image, pdf, text, tiff};
 use crate::codec;
 use crate::codec::page::FaxPage;
+use crate::codec::raster::Bitmap;
+
+/// Steps below the server's priority (nice): a document that keeps a processor busy for half a minute delays
+/// nobody's request.
+const NICENESS: i32 = 10;
 
 /// Why a worker ends other than by the end of its input.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,8 @@ enum WorkerError {
 /// Runs the worker on standard input and output until the input ends. To be called before any thread is
 /// started: the sandbox locks in only the thread that enters it.
 pub fn run() -> ExitCode {
+    // Lowering one's own priority is always allowed; requests go before conversions.
+    let _ = rustix::process::nice(NICENESS);
     // The default hook prints the payload, which may quote the document.
     std::panic::set_hook(Box::new(|panic| {
         if let Some(place) = panic.location() {
@@ -104,7 +111,8 @@ impl<W: Write> Worker<'_, W> {
             Request::Convert { kind, options, max_pages, document } => {
                 self.convert(kind, options, max_pages, &document)
             }
-            Request::Preview(page) => self.preview(&page),
+            Request::Preview { page, width } => self.reply_with(draw(&page, width).map(Reply::Png)),
+            Request::Measure(page) => self.reply_with(measure(&page)),
         }));
         if let Ok(result) = answered {
             return result.map(|()| true);
@@ -150,24 +158,33 @@ impl<W: Write> Worker<'_, W> {
         Ok(write_reply(self.output, &reply)?)
     }
 
-    fn preview(&mut self, page: &FaxPage) -> Result<(), WorkerError> {
-        let reply = match draw(page) {
-            Ok(png) => Reply::Png(png),
-            Err(error) => Reply::Failed(error),
-        };
-        Ok(write_reply(self.output, &reply)?)
+    fn reply_with(&mut self, result: Result<Reply, ConvertError>) -> Result<(), WorkerError> {
+        Ok(write_reply(self.output, &result.unwrap_or_else(Reply::Failed))?)
     }
 }
 
-/// The PNG of a page, at the page's resolution.
-fn draw(page: &FaxPage) -> Result<Vec<u8>, ConvertError> {
-    let bitmap = page.to_bitmap().map_err(|_| ConvertError::damaged("its fax data cannot be decoded"))?;
-    let png = codec::png::encode(&bitmap, Some(page.resolution))
-        .map_err(|error| ConvertError::Internal(error.to_string()))?;
+/// The PNG of a page: at the page's resolution dot for dot, or so many pixels wide in greys.
+fn draw(page: &FaxPage, width: Option<u32>) -> Result<Vec<u8>, ConvertError> {
+    let bitmap = decode(page)?;
+    let png = match width {
+        Some(width) => codec::png::encode_scaled(&bitmap, page.resolution, width),
+        None => codec::png::encode(&bitmap, Some(page.resolution)),
+    };
+    let png = png.map_err(|error| ConvertError::Internal(error.to_string()))?;
     if png.len() > MAX_PNG_BYTES {
         return Err(ConvertError::TooDense { limit_mib: (MAX_PNG_BYTES >> 20) as u32 });
     }
     Ok(png)
+}
+
+/// How much of a page is black.
+fn measure(page: &FaxPage) -> Result<Reply, ConvertError> {
+    let black_ppm = (decode(page)?.black_share() * f64::from(PPM)).round() as u32;
+    Ok(Reply::Measured { black_ppm })
+}
+
+fn decode(page: &FaxPage) -> Result<Bitmap, ConvertError> {
+    page.to_bitmap().map_err(|_| ConvertError::damaged("its fax data cannot be decoded"))
 }
 
 /// The next request; `None` when the server has closed the pipe between two.

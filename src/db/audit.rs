@@ -5,7 +5,7 @@
 //! their row to the transaction of the change, so that both are stored or neither.
 //!
 //! Invariant: the chain cannot fork. Its end is read and moved inside the transaction, and there is
-//! one writer. Where the stored end is not genuine, the row `audit.broken` says so for good.
+//! one writer. Where the stored end is not genuine, the row `audit.broken` says so, until somebody accepts that.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, named_
 use tokio::sync::Notify;
 
 use super::{Db, DbError, to_ms};
-use crate::access::audit::chain::{AuditKey, Fault, Hash, Mark, MarkName, Place, Row, Verifier};
+use crate::access::audit::chain::{Acceptance, AuditKey, Fault, Hash, Mark, MarkName, Place, Row, Verifier};
 use crate::access::audit::{Action, AuditEvent, Context, Snapshot, Target};
 use crate::secret::Secret;
 
@@ -36,6 +36,8 @@ pub(super) struct Chain {
 pub struct Audited<'db> {
     db: &'db Db,
     events: Vec<AuditEvent>,
+    /// The chain's key, where the log is not open for others yet.
+    key: Option<AuditKey>,
 }
 
 /// Which rows to list.
@@ -83,7 +85,7 @@ impl Db {
 
     /// The database, for a change that this event tells of.
     pub fn audited(&self, event: AuditEvent) -> Audited<'_> {
-        Audited { db: self, events: vec![event] }
+        Audited { db: self, events: vec![event], key: None }
     }
 
     /// The key of the chain.
@@ -182,8 +184,14 @@ impl Db {
         self.point(|connection| read_mark(connection, MarkName::Checkpoint))
     }
 
+    /// The damage that was accepted, oldest first.
+    pub async fn audit_accepted(&self) -> Result<Vec<Acceptance>, DbError> {
+        let key = self.audit_key()?;
+        self.list(move |connection| acceptances(connection, &key)).await
+    }
+
     /// Removes the oldest rows that are older than `cutoff`, at most `limit` of them, and leaves a
-    /// signed checkpoint and a row that says so.
+    /// signed checkpoint and a row that says so. Damaged rows stay, unless the damage was accepted.
     pub async fn prune_audit(
         &self,
         cutoff: Timestamp,
@@ -195,39 +203,48 @@ impl Db {
         self.write(move |transaction| {
             let checkpoint = read_mark(transaction, MarkName::Checkpoint)?;
             let rows = read_rows(transaction, "ORDER BY seq LIMIT ?1", [limit])?;
-            let start = match checkpoint {
-                None => Place::BEGINNING,
-                Some(mark) if mark.is_genuine(&key, MarkName::Checkpoint) => mark.place,
-                Some(_) => {
-                    let first = rows.first().map_or(1, |row| row.seq);
-                    return Ok(Pruned::Kept(Fault::Checkpoint { first }));
-                }
-            };
-            let mut verifier = Verifier::new(&key, start, None);
+            let is_forged = |mark: &Mark| !mark.is_genuine(&key, MarkName::Checkpoint);
+            let forged = checkpoint.as_ref().is_some_and(is_forged);
+            let start = checkpoint.filter(|_| !forged).map_or(Place::BEGINNING, |mark| mark.place);
+            let mut verifier = Verifier::new(&key, start, None).accepting(acceptances(transaction, &key)?);
+            if forged
+                && let Err(fault) =
+                    verifier.excuse(Fault::Checkpoint { first: rows.first().map_or(1, |row| row.seq) })
+            {
+                return Ok(Pruned::Kept(fault));
+            }
+            let mut last = start;
+            let mut removed: u64 = 0;
             for row in rows.iter().take_while(|row| row.at_ms < to_ms(cutoff)) {
                 if let Err(fault) = verifier.take(row) {
                     return Ok(Pruned::Kept(fault));
                 }
+                (last, removed) = (row.place(), removed + 1);
             }
-            let count = i64::try_from(verifier.rows()).unwrap_or(i64::MAX);
-            if count == 0 {
+            if removed == 0 {
                 return Ok(Pruned::Rows(0));
             }
-            let last = verifier.last();
+            let count = i64::try_from(removed).unwrap_or(i64::MAX);
             transaction.prepare_cached("DELETE FROM audit WHERE seq <= ?1")?.execute([last.seq])?;
             let mark = Mark::sign(&key, MarkName::Checkpoint, last, count, to_ms(now));
             store_mark(transaction, MarkName::Checkpoint, &mark)?;
             let told =
                 Snapshot::new().with("older_than", cutoff).with("rows", count).with("through_seq", last.seq);
             let event = Context::system().event(Action::AuditPruned, Target::new("audit", "log"), now);
-            chain.append(transaction, &[event.after(told)])?;
-            Ok(Pruned::Rows(verifier.rows()))
+            chain.append(transaction, &key, &[event.after(told)])?;
+            Ok(Pruned::Rows(removed))
         })
         .await
     }
 }
 
 impl Audited<'_> {
+    /// With the key of the chain from a seal that this change itself has opened, while the log is
+    /// closed to everybody else.
+    pub fn keyed(self, key: &Secret<[u8; 32]>) -> Self {
+        Self { key: Some(AuditKey::new(key)), ..self }
+    }
+
     /// With more events that the same change is.
     pub fn and(mut self, more: impl IntoIterator<Item = AuditEvent>) -> Self {
         self.events.extend(more);
@@ -249,13 +266,13 @@ impl Audited<'_> {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, DbError> {
         // Looked at first, so that a change without audit log fails before it does anything.
-        self.db.audit_key()?;
+        let key = self.key.map_or_else(|| self.db.audit_key(), Ok)?;
         let (chain, events) = (self.db.chain.clone(), self.events);
         self.db
             .write(move |transaction| {
                 let result = change(transaction)?;
                 if happened(&result) {
-                    chain.append(transaction, &events)?;
+                    chain.append(transaction, &key, &events)?;
                 }
                 Ok(result)
             })
@@ -270,9 +287,13 @@ impl Audited<'_> {
 
 impl Chain {
     /// Adds rows to the end of the chain.
-    fn append(&self, transaction: &Transaction<'_>, events: &[AuditEvent]) -> Result<(), DbError> {
+    fn append(
+        &self,
+        transaction: &Transaction<'_>,
+        key: &AuditKey,
+        events: &[AuditEvent],
+    ) -> Result<(), DbError> {
         let Some(first) = events.first() else { return Ok(()) };
-        let key = self.key.get().ok_or(DbError::AuditClosed)?;
         let full = DbError::Damaged { what: "audit.seq" };
         let (end, is_whole) = end(transaction, key)?;
         let mut last = end;
@@ -292,6 +313,12 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+fn acceptances(connection: &Connection, key: &AuditKey) -> Result<Vec<Acceptance>, DbError> {
+    let action = Action::AuditDamageAccepted.as_str();
+    let rows = read_rows(connection, "WHERE action = ?1 ORDER BY seq", [action])?;
+    Ok(rows.iter().filter_map(|row| Acceptance::of(row, key)).collect())
 }
 
 /// The place that the next row follows, and whether it is where the log was noted to end.

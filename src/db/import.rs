@@ -9,8 +9,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
+use super::audit::Audited;
 use super::jobs::to_json;
-use super::{BUSY_TIMEOUT, Db, DbError, accounts, inbound, keys, parse, to_ms};
+use super::{BUSY_TIMEOUT, DbError, accounts, inbound, keys, parse, to_ms};
+use crate::access::audit::Snapshot;
 use crate::access::records::{AccountKind, AccountRecord, KeyRecord, SlotRecord};
 use crate::access::roles::Role;
 use crate::access::token::KeyId;
@@ -123,9 +125,27 @@ fn ids<T: std::str::FromStr + Eq + std::hash::Hash>(
     Ok(ids)
 }
 
-impl Db {
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.keys.is_empty() && self.jobs.is_empty() && self.inbound.is_empty()
+    }
+
+    /// What the audit log is told of it: the keys and accounts by id, the faxes by number.
+    pub fn summary(&self) -> Snapshot {
+        let accounts: Vec<_> = self.accounts.iter().map(|account| account.id.to_string()).collect();
+        let keys: Vec<_> = self.keys.iter().map(|(key, _)| key.id.to_string()).collect();
+        Snapshot::new()
+            .with("accounts", accounts)
+            .with("keys", keys)
+            .with("faxes", self.jobs.len())
+            .with("received", self.inbound.len())
+    }
+}
+
+impl Audited<'_> {
     /// Stores all of it, or nothing. [`DbError::Conflict`] when an id or a name is taken.
-    pub async fn import(&self, batch: Batch) -> Result<(), DbError> {
+    pub async fn import(self, batch: Batch) -> Result<(), DbError> {
         self.write(move |transaction| {
             batch.accounts.iter().try_for_each(|account| accounts::insert(transaction, account))?;
             batch.keys.iter().try_for_each(|(record, secret)| put_key(transaction, record, secret))?;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::audit::Audited;
 use super::{Db, DbError};
 
 /// Name under which the data key wrapped by the key-encryption key is kept.
@@ -56,9 +57,22 @@ impl Db {
         self.write(move |transaction| put(transaction, NEXT_WRAPPED_DATA_KEY, &wrapped)).await
     }
 
+    /// Whether the database answers and takes changes at this moment.
+    pub async fn check(&self) -> Result<(), DbError> {
+        self.point(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))?;
+        self.write(|_| Ok(())).await
+    }
+}
+
+impl Audited<'_> {
+    /// [`Db::store_next_wrapped_data_key`], of a key that somebody else puts in its place.
+    pub async fn store_next_wrapped_data_key(self, wrapped: Vec<u8>) -> Result<(), DbError> {
+        self.write(move |transaction| put(transaction, NEXT_WRAPPED_DATA_KEY, &wrapped)).await
+    }
+
     /// Puts the next wrapping in force, if it is `wrapped`; the one before it is gone.
     /// [`DbError::Conflict`] when another one, or none, waits.
-    pub async fn promote_wrapped_data_key(&self, wrapped: Vec<u8>) -> Result<(), DbError> {
+    pub async fn promote_wrapped_data_key(self, wrapped: Vec<u8>) -> Result<(), DbError> {
         self.write(move |transaction| {
             let removed = transaction.execute(
                 "DELETE FROM meta WHERE name = ?1 AND value = ?2",
@@ -75,7 +89,7 @@ impl Db {
     /// Stores the data key as the recovery key wraps it. [`DbError::Conflict`] when there is one
     /// and it shall not be replaced.
     pub async fn store_recovery_wrapped_data_key(
-        &self,
+        self,
         wrapped: Vec<u8>,
         may_replace: bool,
     ) -> Result<(), DbError> {
@@ -86,12 +100,6 @@ impl Db {
             put(transaction, RECOVERY_WRAPPED_DATA_KEY, &wrapped)
         })
         .await
-    }
-
-    /// Whether the database answers and takes changes at this moment.
-    pub async fn check(&self) -> Result<(), DbError> {
-        self.point(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))?;
-        self.write(|_| Ok(())).await
     }
 }
 
@@ -110,27 +118,41 @@ fn put(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(), Db
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::access::audit::{Action, Context, Target};
+    use crate::secret::Secret;
 
     #[tokio::test]
     async fn a_wrapping_is_replaced_only_by_the_one_that_waits() {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&super::super::file_in(folder.path())).unwrap();
+        db.start_audit(&Secret::new([9; 32]));
+        let told = || {
+            let changed = Context::system().event(
+                Action::SealRewrapped,
+                Target::new("seal", "x"),
+                Timestamp::UNIX_EPOCH,
+            );
+            db.audited(changed)
+        };
         assert_eq!(db.wrapped_data_keys().unwrap(), WrappedKeys::default());
         db.store_wrapped_data_key(b"first".to_vec()).await.unwrap();
         assert!(db.store_wrapped_data_key(b"second".to_vec()).await.is_err());
         db.store_next_wrapped_data_key(b"second".to_vec()).await.unwrap();
-        let other = db.promote_wrapped_data_key(b"third".to_vec()).await;
+        let other = told().promote_wrapped_data_key(b"third".to_vec()).await;
         assert!(matches!(other, Err(DbError::Conflict)));
         assert_eq!(db.wrapped_data_key().unwrap().unwrap(), b"first");
-        db.promote_wrapped_data_key(b"second".to_vec()).await.unwrap();
+        told().promote_wrapped_data_key(b"second".to_vec()).await.unwrap();
         let keys = db.wrapped_data_keys().unwrap();
         assert_eq!((keys.current.unwrap(), keys.next), (b"second".to_vec(), None));
 
-        db.store_recovery_wrapped_data_key(b"paper".to_vec(), false).await.unwrap();
-        let again = db.store_recovery_wrapped_data_key(b"other".to_vec(), false).await;
+        told().store_recovery_wrapped_data_key(b"paper".to_vec(), false).await.unwrap();
+        let again = told().store_recovery_wrapped_data_key(b"other".to_vec(), false).await;
         assert!(matches!(again, Err(DbError::Conflict)));
-        db.store_recovery_wrapped_data_key(b"other".to_vec(), true).await.unwrap();
+        told().store_recovery_wrapped_data_key(b"other".to_vec(), true).await.unwrap();
         assert_eq!(db.wrapped_data_keys().unwrap().recovery.unwrap(), b"other");
+        assert_eq!(db.audit_head().await.unwrap().seq, 3, "no row of what was refused");
     }
 }

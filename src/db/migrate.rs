@@ -14,6 +14,15 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_people.sql"),
     include_str!("migrations/0005_audit.sql"),
+    include_str!("migrations/0006_policy.sql"),
+    include_str!("migrations/0007_resend.sql"),
+    include_str!("migrations/0008_events.sql"),
+    include_str!("migrations/0009_webhooks.sql"),
+    include_str!("migrations/0010_retention.sql"),
+    include_str!("migrations/0012_groups.sql"),
+    include_str!("migrations/0012_second_look.sql"),
+    include_str!("migrations/0014_console.sql"),
+    include_str!("migrations/0015_settings.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

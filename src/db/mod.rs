@@ -12,8 +12,13 @@
 mod accounts;
 mod attempts;
 pub mod audit;
+mod contacts;
+mod destinations;
+mod dialling;
 pub mod events;
 pub mod faxbot;
+mod groups;
+pub mod health;
 pub mod idempotency;
 pub mod import;
 mod inbound;
@@ -22,8 +27,16 @@ pub mod keys;
 pub mod meta;
 mod migrate;
 mod people;
+pub mod policy;
+pub mod previews;
 mod readers;
+pub mod reconcile;
+mod retention;
+mod second_look;
+mod settings;
+pub mod summary;
 pub mod usage;
+pub mod webhooks;
 mod writer;
 
 use std::fmt::Display;
@@ -36,7 +49,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
 use audit::Chain;
+use events::News;
 use readers::{Pool, open_pool};
+pub use retention::Deleted;
 use writer::Writer;
 
 /// Oldest SQLite we run on: earlier 3.51 releases have a WAL-reset corruption bug.
@@ -76,6 +91,15 @@ pub enum DbError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
+    /// Another program (a shell, a copy being made) has locked the file for longer than we wait.
+    #[error("another program has locked the database")]
+    Locked,
+    /// The file system takes no changes.
+    #[error("the database cannot be written: its file or folder is read-only")]
+    ReadOnly,
+    /// The change was sound, but the transaction it was part of did not come to be.
+    #[error("the change was not stored")]
+    NotStored,
     /// A change that must be audited came before [`Db::start_audit`].
     #[error("the audit log is not open")]
     AuditClosed,
@@ -92,9 +116,24 @@ pub enum DbError {
 
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
             _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl DbError {
+    /// What those are told whose changes failed together with the one that failed so.
+    fn for_others(&self) -> Self {
+        match self {
+            Self::DiskFull => Self::DiskFull,
+            Self::Locked => Self::Locked,
+            Self::ReadOnly => Self::ReadOnly,
+            _ => Self::NotStored,
         }
     }
 }
@@ -104,6 +143,7 @@ impl From<rusqlite::Error> for DbError {
 pub struct Db {
     writer: Writer,
     chain: Arc<Chain>,
+    news: Arc<News>,
     points: Pool,
     lists: Pool,
 }
@@ -116,9 +156,12 @@ impl Db {
         }
         let mut connection = writer::connect(file)?;
         migrate::to_latest(&mut connection)?;
+        let news = Arc::new(News::of(&connection)?);
+        let told = news.clone();
         Ok(Self {
-            writer: Writer::start(connection),
+            writer: Writer::start(connection, move |connection| told.committed(connection)),
             chain: Arc::default(),
+            news,
             points: open_pool(file, POINT_READERS)?,
             lists: open_pool(file, LIST_READERS)?,
         })

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use super::number::FaxNumber;
 use super::outcome::Outcome;
 use super::retry::Counters;
-use crate::id::{AccountId, DocumentId, JobId};
+use super::second_look::SecondLook;
+use crate::id::{AccountId, DocumentId, GroupId, JobId};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -265,6 +266,12 @@ pub struct Job {
     pub outcome: Option<Outcome>,
     /// The client's own reference.
     pub tag: Option<String>,
+    /// The fax whose pages are sent again, perhaps to another number.
+    pub resend_of: Option<JobId>,
+    /// The group it is part of, whose faxes all have the same document.
+    pub group: Option<GroupId>,
+    /// Why it waits, or waited when it ended, for somebody to look at its number.
+    pub second_look: Option<SecondLook>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// Given up at; a call under way is let finish.
@@ -281,6 +288,13 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// When it ended.
     pub final_at: Option<Timestamp>,
+}
+
+impl Job {
+    /// Whether it is held until somebody has looked at its number.
+    pub fn is_to_be_looked_at(&self) -> bool {
+        self.state == State::Held && self.second_look.is_some()
+    }
 }
 
 #[cfg(test)]

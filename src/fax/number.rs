@@ -31,6 +31,11 @@ pub struct CountryCode(String);
 pub struct InvalidCountryCode;
 
 impl CountryCode {
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Prefix for calls abroad: 011 in the North American plan, 00 (ITU-T E.123) elsewhere.
     fn international_prefix(&self) -> &'static str {
         if self.is_nanp() { "011" } else { "00" }
@@ -120,6 +125,22 @@ impl FaxNumber {
         &self.0
     }
 
+    /// Its digits, country code first.
+    pub fn digits(&self) -> &str {
+        &self.0[1..]
+    }
+
+    /// For people: in groups where the plan has them, as in `+1 555 123 4567`.
+    pub fn spaced(&self) -> String {
+        match self.0.strip_prefix("+1").map(str::as_bytes) {
+            Some(national) if national.len() == NANP_DIGITS => {
+                let (area, exchange, line) = (&self.0[2..5], &self.0[5..8], &self.0[8..]);
+                format!("+1 {area} {exchange} {line}")
+            }
+            _ => self.0.clone(),
+        }
+    }
+
     /// For logs and events: `…4567`, the last four digits; of a number under eight digits, the
     /// last two.
     pub fn masked(&self) -> String {
@@ -205,6 +226,15 @@ mod tests {
         }
         // A country code in front may make it too long.
         assert!(FaxNumber::parse("01234567890123456789", &"420".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn is_spaced_for_people() {
+        for (e164, spaced) in
+            [("+15552017789", "+1 555 201 7789"), ("+493012345", "+493012345"), ("+1234567", "+1234567")]
+        {
+            assert_eq!(FaxNumber::from_e164(e164).unwrap().spaced(), spaced);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::policy::Block;
 use super::retry::Next;
 use super::sentences;
 
@@ -204,6 +205,8 @@ impl Class {
             | Self::Deadline
             | Self::Limit
             | Self::Cancelled
+            | Self::NoLine
+            | Self::Interrupted
             | Self::UnknownOutcome => Some(WhoActs::Sender),
             Self::Busy
             | Self::NoAnswer
@@ -215,7 +218,6 @@ impl Class {
             | Self::Protocol => Some(WhoActs::Recipient),
             Self::Network | Self::EcmFailed | Self::MediaLost => Some(WhoActs::Carrier),
             Self::BlockedByPolicy | Self::TrunkAuth | Self::Provider => Some(WhoActs::Admin),
-            Self::NoLine | Self::Interrupted => Some(WhoActs::Us),
         }
     }
 }
@@ -298,6 +300,12 @@ impl Fault {
         Self { class, code: class.as_str().into(), particulars: None, detail: Detail::default() }
     }
 
+    /// A number that policy does not let us dial.
+    pub fn blocked(block: &Block) -> Self {
+        let code = format!("policy_{}", block.code());
+        Self { code, ..Self::of(Class::BlockedByPolicy).because(block.sentence()) }
+    }
+
     /// A call that ended with a final SIP response (RFC 3261, 21), none being 0.
     pub fn sip(status: u16) -> Self {
         let class = match status {
@@ -340,6 +348,12 @@ impl Fault {
         };
         let detail = Detail { t30: Some(code), ..Detail::default() };
         Self { class, code: format!("t30_{code}"), particulars: None, detail }
+    }
+
+    /// Whether nothing at all was heard from the other end, not even ringing: there may be no line.
+    /// Q.850 18 is "no user responding" (19 is the one that rang), SIP 408 an INVITE without answer.
+    pub fn is_silence(&self) -> bool {
+        self.class == Class::NoAnswer && (self.detail.q850 == Some(18) || self.detail.sip == Some(408))
     }
 
     /// The same fault, on this page (from 1).
@@ -409,6 +423,13 @@ impl Outcome {
             next_try_at,
             detail: Detail { last: is_replaced.then_some(fault.class), ..fault.detail },
         }
+    }
+
+    /// This outcome of a fax that is held instead of being dialled again.
+    #[must_use]
+    pub fn held(self) -> Self {
+        let human = sentences::held_after(&Fault { detail: self.detail.clone(), ..Fault::of(self.class) });
+        Self { who_acts: Some(WhoActs::Admin), human, next_try_at: None, ..self }
     }
 }
 

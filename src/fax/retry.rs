@@ -21,6 +21,9 @@ const MAX_TRIES: u32 = 3;
 const MAX_FRUITLESS: u32 = 3;
 /// Calls to a number where a person or voicemail answers: more would be a nuisance to somebody.
 const MAX_HUMAN_ANSWERS: u32 = 2;
+/// Calls to a number from which nothing is heard and at which no fax machine is known: there is
+/// hardly one.
+pub const MAX_SILENT_DIALS: u32 = 2;
 /// From the first send time until we give up, unless the sender says otherwise.
 pub const DEADLINE: Duration = Duration::from_hours(3);
 

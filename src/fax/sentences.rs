@@ -7,8 +7,14 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::dialling::{Cause, Hold, Limits};
+use super::group::Tally;
+use super::job::State;
+use super::number::FaxNumber;
 use super::outcome::{Class, Fault};
+use super::policy::{self, Block};
 use super::retry::Next;
+use super::second_look::{FoundIn, Kind, SecondLook};
 
 /// All pages arrived.
 pub fn delivered(pages: u32) -> String {
@@ -24,11 +30,97 @@ pub fn fault(fault: &Fault, next: Next) -> String {
     match next {
         Next::RetryAt(_) if fault.class == Class::Interrupted => format!("{happened} It goes on at once."),
         Next::RetryAt(at) => format!("{happened} Trying again at {}.", time_of_day(at)),
-        Next::Final(_, end) if end != fault.class => {
-            format!("{} The last time: {happened} {}", what_happened(&Fault::of(end)), advice(end))
+        Next::Final(state, end) => {
+            let arrived = if state == State::Partial { " Some of its pages have arrived." } else { "" };
+            let happened = match end == fault.class {
+                true => happened,
+                false => format!("{} The last time: {happened}", what_happened(&Fault::of(end))),
+            };
+            format!("{happened}{arrived} {}", advice(end, fault))
         }
-        Next::Final(_, end) => format!("{happened} {}", advice(end)),
     }
+}
+
+/// A fax waits for somebody to look at its number; `near` tells what that is near, to whom that may be
+/// told. Not for logs, events and notices: it holds the number.
+pub fn second_look(to: &FaxNumber, look: &SecondLook, near: Option<&str>) -> String {
+    let somewhere = match look.found_in {
+        Some(FoundIn::Contacts) => "a number in the address book",
+        _ => "a number that faxes were delivered to lately",
+    };
+    let (to, near) = (to.spaced(), near.unwrap_or(somewhere));
+    let striking = match look.kind {
+        Kind::OneDigit => format!("{to} is one digit away from {near}."),
+        Kind::Swapped => format!("{to} is {near} with two digits swapped."),
+        Kind::FirstTime => format!("No fax was delivered to {to} before, and it is not in the address book."),
+    };
+    format!("{striking} Check the number, then release the fax or correct it.")
+}
+
+/// So many numbers of a group are refused, and with them all.
+pub fn refused_numbers(count: usize) -> String {
+    let which =
+        if count == 1 { "One of the numbers is".into() } else { format!("{count} of the numbers are") };
+    format!("{which} not allowed from here, so the fax was sent to none of them.")
+}
+
+/// How far a group has come.
+pub fn group(tally: &Tally) -> String {
+    let delivered = tally.count(&[State::Delivered]);
+    let begin = match (delivered, tally.size) {
+        (1, 1) => "Delivered".into(),
+        (2, 2) => "Both delivered".into(),
+        (some, all) if some == all => format!("All {all} delivered"),
+        (some, all) => format!("{some} of {all} delivered"),
+    };
+    let others = [
+        (tally.count(&[State::Dialing, State::Sending]), "being sent"),
+        (tally.count(&[State::Preparing, State::Queued, State::Waiting]), "waiting"),
+        (tally.count(&[State::Scheduled]), "scheduled"),
+        (tally.count(&[State::Held]), "held"),
+        (tally.count(&[State::Partial]), "delivered in part"),
+        (tally.count(&[State::Failed]), "failed"),
+        (tally.count(&[State::Expired]), "not sent before the deadline"),
+        (tally.count(&[State::Cancelled]), "cancelled"),
+        (tally.deleted(), "deleted since"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0);
+    others.fold(begin, |said, (count, word)| format!("{said}, {count} {word}")) + "."
+}
+
+/// A number is refused before a fax to it is taken in.
+pub fn refused_number(block: &Block) -> String {
+    what_happened(&Fault::blocked(block))
+}
+
+/// Another fax to the same number is under way or waiting.
+pub const BLOCKED: &str = "Another fax to this number goes first.";
+
+/// No call begins.
+pub fn held(hold: &Hold, limits: Limits) -> String {
+    let goes_on = match hold.until {
+        Some(until) => format!("Dialling goes on at {}.", time_of_day(until)),
+        None => "It goes on when somebody resumes.".into(),
+    };
+    match (hold.cause, &hold.reason) {
+        (Cause::Paused, None) => format!("All dialling is paused. {goes_on}"),
+        (Cause::Paused, Some(reason)) => {
+            format!("All dialling is paused: {} {goes_on}", policy::full_stop(reason))
+        }
+        (Cause::Dials, _) => format!(
+            "The appliance has placed the {} calls that it may place over telephone lines in an hour. {goes_on}",
+            limits.dials_per_hour
+        ),
+        (Cause::LineMinutes, _) => format!(
+            "The appliance has used the {} minutes that it may use telephone lines in a day. {goes_on}",
+            limits.line_minutes_per_day
+        ),
+    }
+}
+
+/// A fault, after which the fax is held.
+pub fn held_after(fault: &Fault) -> String {
+    format!("{} It is held until an administrator releases it.", what_happened(fault))
 }
 
 /// Somebody asked to cancel while a call is under way; for the answer to that request.
@@ -45,7 +137,10 @@ fn what_happened(fault: &Fault) -> String {
         Class::NoAnswer => "Nobody answered.".into(),
         Class::HumanOrVoice => "A person or voicemail answered, not a fax.".into(),
         Class::NumberBad => "The number is not in service or is wrong.".into(),
-        Class::BlockedByPolicy => "This number is not allowed from here.".into(),
+        Class::BlockedByPolicy => match particulars {
+            Some(why) => format!("This number is not allowed from here. {why}"),
+            None => "This number is not allowed from here.".into(),
+        },
         Class::RejectedRemote => "The other side refused the call.".into(),
         Class::Network => "The phone network failed.".into(),
         Class::TrunkAuth => "Our trunk refused our login or limit.".into(),
@@ -75,7 +170,7 @@ fn what_happened(fault: &Fault) -> String {
         Class::Deadline => "Not sent before the deadline.".into(),
         Class::Limit => "Too many calls or tries.".into(),
         Class::Cancelled => match particulars {
-            Some(who) => format!("Cancelled by {who}."),
+            Some(who) => format!("Cancelled by {}.", in_words(who)),
             None => "Cancelled.".into(),
         },
         Class::Interrupted => "The appliance restarted during the call, before a page could arrive.".into(),
@@ -87,27 +182,30 @@ fn what_happened(fault: &Fault) -> String {
 }
 
 /// What happens after the end, or what whoever has to act can do.
-fn advice(end: Class) -> &'static str {
+fn advice(end: Class, fault: &Fault) -> &'static str {
     match end {
         Class::Delivered => "Nothing more is to be done.",
         Class::HumanOrVoice => "We do not call there again; check the number with the recipient.",
         Class::NumberBad => "It is not tried again; correct the number and send it again.",
-        Class::BlockedByPolicy => "No call was placed; an administrator can allow the number.",
+        Class::BlockedByPolicy => "It is not dialled; an administrator decides which numbers are allowed.",
         Class::RejectedRemote => "It is not tried again; ask the recipient to let our number through.",
         Class::Busy
         | Class::NoAnswer
         | Class::TrainingFailed
         | Class::PageNotConfirmed
-        | Class::EcmFailed
         | Class::RemoteHungUp
         | Class::Protocol
-        | Class::MediaLost
         | Class::Limit => "It is not tried again; ask the recipient about their machine, then send it again.",
         Class::Incompatible => "It is not tried again; send it in standard resolution on a usual paper size.",
-        Class::Network | Class::NoLine | Class::Interrupted => "It is not tried again; send it again later.",
+        Class::Network | Class::EcmFailed | Class::MediaLost => {
+            "It is not tried again; send it again later, and tell the telephone company if it fails again."
+        }
+        Class::NoLine | Class::Interrupted => "It is not tried again; send it again later.",
         Class::TrunkAuth | Class::Provider => {
             "It is not tried again; an administrator has to see to the account."
         }
+        // Found out by the other machine in the middle of a call.
+        Class::Document if fault.detail.t30.is_some() => "It is not tried again; send another document.",
         Class::Document => "No call was placed; send another document.",
         Class::TooBig => "No call was placed; send it in parts.",
         Class::Deadline => "It is not tried again; send it again with a later deadline.",
@@ -118,6 +216,19 @@ fn advice(end: Class) -> &'static str {
     }
 }
 
+/// Who it was, from the word of records: a person by name, a key as what it is.
+fn in_words(who: &str) -> String {
+    match who.split_once(':') {
+        Some(("user", name)) => name.to_owned(),
+        Some(("key", id)) => format!("API key {id}"),
+        Some(("cli", _)) => "an administrator on the appliance".to_owned(),
+        _ if who == "bootstrap" => "the bootstrap key".to_owned(),
+        _ if who == "anonymous" => "somebody without a key".to_owned(),
+        _ if who == "system" => "the appliance".to_owned(),
+        _ => who.to_owned(),
+    }
+}
+
 fn time_of_day(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%H:%M UTC").to_string()
 }
@@ -125,7 +236,6 @@ fn time_of_day(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fax::job::State;
 
     fn at() -> Timestamp {
         "2026-01-01T14:05:31Z".parse().unwrap()
@@ -150,6 +260,143 @@ mod tests {
                     "{class} lacks what comes next: {human}"
                 );
             }
+        }
+    }
+
+    /// What happens next fits who has to act, for each class that a fax can end with.
+    #[test]
+    fn whoever_has_to_act_is_told_what_to_do() {
+        use crate::fax::outcome::{Outcome, WhoActs};
+        for class in Class::ALL {
+            for state in [State::Failed, State::Partial] {
+                let outcome = Outcome::of_fault(Fault::of(class), Next::Final(state, class));
+                let said = match outcome.who_acts {
+                    None => ["Nothing more is to be done", ""],
+                    Some(WhoActs::Sender) => ["send ", "again"],
+                    Some(WhoActs::Recipient) => ["the recipient", "send it"],
+                    Some(WhoActs::Carrier) => ["the telephone company", "send it again later"],
+                    Some(WhoActs::Admin) => ["an administrator", ""],
+                    Some(WhoActs::Us) => panic!("{class}: we do nothing more"),
+                };
+                let is_told = said.iter().any(|words| !words.is_empty() && outcome.human.contains(words));
+                assert!(is_told, "{class}: {:?} read: {}", outcome.who_acts, outcome.human);
+                let is_partial = outcome.human.contains("Some of its pages have arrived.");
+                assert_eq!(is_partial, state == State::Partial, "{class}");
+                println!("{class:19} {:10} {}", format!("{:?}", outcome.who_acts), outcome.human);
+            }
+            let outcome = Outcome::of_fault(Fault::of(class), Next::RetryAt(at()));
+            if class.is_retryable() {
+                assert_eq!(outcome.who_acts, Some(WhoActs::Us), "{class}");
+                println!("{class:19} {:10} {}", "retry", outcome.human);
+            }
+            let held = outcome.held();
+            assert!(held.human.ends_with("It is held until an administrator releases it."), "{}", held.human);
+        }
+    }
+
+    #[test]
+    fn who_cancelled_it_is_named_in_words() {
+        for (who, words) in [
+            ("user:Anna Lee", "Anna Lee"),
+            ("key:0123456789ab", "API key 0123456789ab"),
+            ("cli:0", "an administrator on the appliance"),
+            ("the sender", "the sender"),
+        ] {
+            let human = fault(
+                &Fault::of(Class::Cancelled).because(who),
+                Next::Final(State::Cancelled, Class::Cancelled),
+            );
+            assert_eq!(human, format!("Cancelled by {words}. It is not tried again."));
+        }
+    }
+
+    #[test]
+    fn a_document_that_fails_in_the_call_is_not_said_to_have_had_none() {
+        let said = fault(&Fault::t30(43), Next::Final(State::Failed, Class::Document));
+        assert!(!said.contains("No call was placed"), "{said}");
+    }
+
+    #[test]
+    fn a_hold_says_why_and_until_when() {
+        let hold = |cause, until, reason: Option<&str>| Hold {
+            cause,
+            since: at(),
+            until,
+            by: "cli:0".into(),
+            reason: reason.map(Into::into),
+        };
+        let limits = Limits::default();
+        let cases = [
+            (hold(Cause::Paused, None, None), "All dialling is paused. It goes on when somebody resumes."),
+            (
+                hold(Cause::Paused, None, Some("a leaked key")),
+                "All dialling is paused: a leaked key. It goes on when somebody resumes.",
+            ),
+            (
+                hold(Cause::Dials, Some(at()), None),
+                "The appliance has placed the 60 calls that it may place over telephone lines in an hour. Dialling goes on at 14:05 UTC.",
+            ),
+            (
+                hold(Cause::LineMinutes, Some(at()), None),
+                "The appliance has used the 600 minutes that it may use telephone lines in a day. Dialling goes on at 14:05 UTC.",
+            ),
+        ];
+        for (given, human) in cases {
+            assert_eq!(held(&given, limits), human);
+        }
+    }
+
+    #[test]
+    fn a_second_look_says_what_is_striking() {
+        let to: FaxNumber = "+15552017789".parse().unwrap();
+        let said = |kind, found_in, near| {
+            let said = second_look(&to, &SecondLook { kind, found_in, near: None }, near);
+            said.strip_suffix(" Check the number, then release the fax or correct it.").unwrap().to_owned()
+        };
+        let book = Some(FoundIn::Contacts);
+        let cases = [
+            (
+                said(Kind::OneDigit, book, Some("“Oak Street Pharmacy”")),
+                "+1 555 201 7789 is one digit away from “Oak Street Pharmacy”.",
+            ),
+            (
+                said(Kind::OneDigit, book, None),
+                "+1 555 201 7789 is one digit away from a number in the address book.",
+            ),
+            (
+                said(Kind::Swapped, Some(FoundIn::Deliveries), None),
+                "+1 555 201 7789 is a number that faxes were delivered to lately with two digits swapped.",
+            ),
+            (
+                said(Kind::FirstTime, None, None),
+                "No fax was delivered to +1 555 201 7789 before, and it is not in the address book.",
+            ),
+        ];
+        for (said, expected) in cases {
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
+    fn a_group_is_told_in_one_sentence() {
+        use State::{Cancelled, Delivered, Dialing, Failed, Held, Partial, Queued, Sending, Waiting};
+        type Case = (u32, &'static [(State, u32)], &'static str);
+        let cases: &[Case] = &[
+            (5, &[(Delivered, 3), (Waiting, 1), (Failed, 1)], "3 of 5 delivered, 1 waiting, 1 failed."),
+            (4, &[(Queued, 1), (Dialing, 1), (Sending, 2)], "0 of 4 delivered, 3 being sent, 1 waiting."),
+            (3, &[(Delivered, 3)], "All 3 delivered."),
+            (2, &[(Delivered, 2)], "Both delivered."),
+            (1, &[(Delivered, 1)], "Delivered."),
+            (1, &[(Held, 1)], "0 of 1 delivered, 1 held."),
+            (
+                6,
+                &[(Delivered, 1), (Partial, 1), (Cancelled, 2)],
+                "1 of 6 delivered, 1 delivered in part, 2 cancelled, 2 deleted since.",
+            ),
+        ];
+        for (size, states, expected) in cases {
+            let tally = Tally { size: *size, states: states.to_vec(), ..Tally::default() };
+            assert_eq!(group(&tally), *expected);
         }
     }
 

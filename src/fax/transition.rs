@@ -7,14 +7,21 @@
 //! Invariants: success only if every page is confirmed, whatever a route says; a final state is
 //! never left; `updated_at` grows with every move.
 
+mod alter;
+mod group;
+mod second_look;
+
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::alter::{Alteration, Unalterable};
+pub use self::group::{Accepted, Pages};
 use super::attempt::{Attempt, CallEnd, Carriage, PageConfirmation, Progress};
 use super::event::Event;
 use super::job::{Job, Priority, State};
 use super::number::FaxNumber;
 use super::outcome::{Class, Fault, Outcome};
 use super::retry::{self, Counters, Next};
+use crate::clock::whole_ms;
 use crate::id::{AccountId, AttemptId, DocumentId, JobId};
 
 /// A call of which nothing was heard for so long is lost: longer than the longest page takes (a
@@ -82,10 +89,6 @@ fn touch(job: &mut Job, now: Timestamp) {
     job.updated_at = whole_ms(now).max(next);
 }
 
-fn whole_ms(at: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
-}
-
 /// What a new job is made of.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
@@ -111,6 +114,8 @@ pub struct Acceptance {
     pub source_sha256: String,
     /// The client's own reference.
     pub tag: Option<String>,
+    /// The fax whose pages are sent again, perhaps to another number.
+    pub resend_of: Option<JobId>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// When to give up; by default [`retry::DEADLINE`] after the first send time.
@@ -158,6 +163,9 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         counters: Counters::default(),
         outcome: None,
         tag: new.tag,
+        resend_of: new.resend_of,
+        group: None,
+        second_look: None,
         schedule_at: new.schedule_at.map(whole_ms),
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
         next_try_at: None,
@@ -212,10 +220,23 @@ impl Stage {
             State::Preparing => Self::Preparing(Preparing(job)),
             State::Held | State::Scheduled | State::Waiting => Self::Sleeping(Sleeping(job)),
             State::Queued => Self::Queued(Queued(job)),
-            State::Dialing | State::Sending => Self::Calling(Calling(job)),
+            State::Dialing | State::Sending => {
+                Self::Calling(Calling { job, is_held: false, is_stranger: false })
+            }
             State::Delivered | State::Partial | State::Failed | State::Cancelled | State::Expired => {
                 Self::Final(Final(job))
             }
+        }
+    }
+
+    /// Where the job stands.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Preparing(Preparing(job))
+            | Self::Sleeping(Sleeping(job))
+            | Self::Queued(Queued(job))
+            | Self::Calling(Calling { job, .. })
+            | Self::Final(Final(job)) => job.state,
         }
     }
 
@@ -226,7 +247,7 @@ impl Stage {
             Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => {
                 Ok(end_outside_call(job, Fault::of(Class::Cancelled).because(by), State::Cancelled, now))
             }
-            Self::Calling(Calling(mut job)) => {
+            Self::Calling(Calling { mut job, .. }) => {
                 touch(&mut job, now);
                 job.cancel_asked_by.get_or_insert_with(|| by.into());
                 let events = vec![Event::about(&job, "cancel_asked")];
@@ -240,9 +261,14 @@ impl Stage {
     /// is being called, is held already, or has ended.
     pub fn hold(self, now: Timestamp) -> Option<Moved> {
         match self {
-            Self::Preparing(Preparing(job)) | Self::Sleeping(Sleeping(job)) | Self::Queued(Queued(job)) => {
-                (job.state != State::Held).then(|| Moved::to(job, State::Held, now))
-            }
+            Self::Preparing(Preparing(mut job))
+            | Self::Sleeping(Sleeping(mut job))
+            | Self::Queued(Queued(mut job)) => (job.state != State::Held).then(|| {
+                // Nothing is promised for a time any more; the send time it was given stays.
+                job.next_try_at = None;
+                job.outcome = job.outcome.map(Outcome::held);
+                Moved::to(job, State::Held, now)
+            }),
             Self::Calling(_) | Self::Final(_) => None,
         }
     }
@@ -252,7 +278,7 @@ impl Stage {
     pub fn release(self, now: Timestamp) -> Result<Moved, State> {
         match self {
             Self::Sleeping(Sleeping(mut job)) if job.state == State::Held => {
-                job.next_try_at = None;
+                (job.next_try_at, job.second_look) = (None, None);
                 // The time it was held is not its fault.
                 if job.deadline_at <= now {
                     job.deadline_at = whole_ms(now.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
@@ -262,7 +288,7 @@ impl Stage {
             Self::Preparing(Preparing(job))
             | Self::Sleeping(Sleeping(job))
             | Self::Queued(Queued(job))
-            | Self::Calling(Calling(job))
+            | Self::Calling(Calling { job, .. })
             | Self::Final(Final(job)) => Err(job.state),
         }
     }
@@ -298,13 +324,6 @@ fn end_outside_call(mut job: Job, fault: Fault, state: State, now: Timestamp) ->
 pub struct Preparing(Job);
 
 impl Preparing {
-    /// The pages are in the spool.
-    pub fn prepared(mut self, document: DocumentId, pages: u32, now: Timestamp) -> Moved {
-        self.0.document = Some(document);
-        self.0.pages = Some(pages);
-        ready(self.0, now)
-    }
-
     /// The document is at fault: the job ends.
     pub fn refused(self, fault: Fault, now: Timestamp) -> Moved {
         end_outside_call(self.0, fault, State::Failed, now)
@@ -339,6 +358,12 @@ impl Sleeping {
 pub struct Queued(Job);
 
 impl Queued {
+    /// It may not be dialled any more: it ends, and no call is placed.
+    pub fn refused(self, fault: Fault, now: Timestamp) -> Moved {
+        let state = unfinished(&self.0);
+        end_outside_call(self.0, fault, state, now)
+    }
+
     /// Begins a call.
     pub fn dial(mut self, now: Timestamp) -> (Moved, Attempt) {
         self.0.attempts += 1;
@@ -365,12 +390,36 @@ impl Queued {
 
 /// A job with a call under way.
 #[derive(Debug)]
-pub struct Calling(Job);
+pub struct Calling {
+    job: Job,
+    /// Whether time that passes is given back later, because nothing may be dialled.
+    is_held: bool,
+    /// Whether no fax machine is known at its number.
+    is_stranger: bool,
+}
 
 impl Calling {
+    /// It, while nothing may be dialled: its next call is planned whatever its deadline, which is
+    /// pushed out when dialling goes on.
+    #[must_use]
+    pub fn while_held(self, is_held: bool) -> Self {
+        Self { is_held, ..self }
+    }
+
+    /// It, to a number at which no fax machine is known: a silent one is not called often.
+    #[must_use]
+    pub fn to_a_stranger(self, is_stranger: bool) -> Self {
+        Self { is_stranger, ..self }
+    }
+
+    /// The job, to be read.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
     /// Takes in what the call reports. Page data that leaves makes it `sending`.
     pub fn progressed(self, progress: &Progress, now: Timestamp) -> Moved {
-        let Self(mut job) = self;
+        let Self { mut job, .. } = self;
         let starts_sending = job.state == State::Dialing && progress.first_data_at.is_some();
         let mut events = Vec::new();
         touch(&mut job, now);
@@ -395,7 +444,7 @@ impl Calling {
         now: Timestamp,
         seed: u64,
     ) -> (Moved, Outcome) {
-        let Self(mut job) = self;
+        let Self { mut job, is_held, is_stranger } = self;
         count_confirmed(&mut job, &last.pages);
         let pages = job.pages.unwrap_or_default();
         let new_pages = (job.confirmed_pages + 1).saturating_sub(first_page);
@@ -416,7 +465,13 @@ impl Calling {
             fault = Fault { detail: fault.detail, ..Fault::of(Class::Cancelled).because(by) };
         }
         job.counters.charge(fault.class, new_pages);
-        let next = retry::decide(&job.counters, fault.class, job.confirmed_pages, job.deadline_at, now, seed);
+        let deadline = if is_held { Timestamp::MAX } else { job.deadline_at };
+        let is_hopeless = is_stranger && fault.is_silence() && job.counters.dials >= retry::MAX_SILENT_DIALS;
+        let next = if is_hopeless {
+            Next::Final(unfinished(&job), fault.class)
+        } else {
+            retry::decide(&job.counters, fault.class, job.confirmed_pages, deadline, now, seed)
+        };
         let own_next = match next {
             Next::RetryAt(at) => Next::RetryAt(whole_ms(at)),
             Next::Final(state, _) => Next::Final(state, fault.class),
@@ -448,6 +503,11 @@ impl Final {
     pub fn job(&self) -> &Job {
         &self.0
     }
+}
+
+/// The end of a job that gets no more pages through.
+fn unfinished(job: &Job) -> State {
+    if job.confirmed_pages > 0 { State::Partial } else { State::Failed }
 }
 
 fn lease(now: Timestamp) -> Timestamp {

@@ -21,6 +21,8 @@ use super::error::{ApiError, INVALID_REQUEST, TIMEOUT, TOO_LARGE};
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest JSON body; the largest of ours is a key with a few hundred number prefixes.
 const JSON_LIMIT_BYTES: usize = 64 * 1024;
+/// Longest name of an unknown field that is repeated; ours have up to 25 characters.
+const LONGEST_NAME: usize = 32;
 /// An unwanted body is discarded up to this much …
 const DISCARD_BYTES: usize = 16 * 1024 * 1024;
 /// … and for this long, before the connection is closed.
@@ -79,7 +81,7 @@ impl Body {
         let text: &[u8] = if whole.is_empty() { b"{}" } else { &whole };
         serde_json::from_slice(text).map_err(|error| {
             if error.is_data() {
-                let message = error.to_string();
+                let message = without_values(&error.to_string());
                 let field = message.split('`').nth(1).unwrap_or("body").to_owned();
                 ApiError::field(&field, "invalid", message)
             } else {
@@ -106,6 +108,28 @@ impl Body {
 #[error("{}", .0.detail())]
 pub(super) struct BodyError(pub(super) ApiError);
 
+/// A refusal of serde without what was sent: the value in the wrong place may be a password. Names of
+/// unknown fields stay, when they look like names, because they are how a slip is found.
+fn without_values(message: &str) -> String {
+    const UNKNOWN: &str = "unknown field `";
+    let mut message = message.to_owned();
+    if let (Some(start), Some(end)) = (message.find("string \""), message.rfind("\", expected")) {
+        message.replace_range(start..=end, "a text");
+    }
+    if let Some(rest) = message.strip_prefix(UNKNOWN)
+        && let Some(end) = rest.rfind("`, expected").or_else(|| rest.rfind("`, there are no fields"))
+        && !is_name(&rest[..end])
+    {
+        message.replace_range(UNKNOWN.len()..UNKNOWN.len() + end, "…");
+    }
+    message
+}
+
+/// Whether it could be a field of ours, misspelt.
+fn is_name(text: &str) -> bool {
+    text.len() <= LONGEST_NAME && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(incoming) = self.incoming.take()
@@ -128,4 +152,35 @@ async fn discard(mut incoming: Incoming) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        #[serde(default)]
+        _replace: bool,
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_value() {
+        let cases = [
+            (r#"{"_replace": "plum \" ladder"}"#, "invalid type: a text, expected a boolean"),
+            (r#"{"_replace": 7}"#, "invalid type: integer `7`, expected a boolean"),
+            (r#"{"plum ladder": 1}"#, "unknown field `…`, expected `_replace`"),
+            (r#"{"`, expected": 1}"#, "unknown field `…`, expected `_replace`"),
+            (r#"{"_replac": 1}"#, "unknown field `_replac`, expected `_replace`"),
+            (r#""plum ladder""#, "invalid type: a text, expected struct Asked"),
+        ];
+        for (body, expected) in cases {
+            let error = serde_json::from_str::<Asked>(body).unwrap_err();
+            let said = without_values(&error.to_string());
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
 }

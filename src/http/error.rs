@@ -14,6 +14,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
 use crate::id::RequestId;
+use crate::log::scrub;
 
 /// One kind of failure: what is the same whenever it happens.
 #[derive(Debug)]
@@ -65,16 +66,22 @@ problems! {
         "A one-time link works once and for a limited time, the first administrator's only from the appliance's own network. Ask for a new one: 'pagewire setup-token' or 'pagewire admin reset' on the appliance.";
     NO_SCOPE = "insufficient-scope", 403, "Forbidden", "insufficient_permissions", "api_key.forbidden",
         "The key is valid but lacks the right named in the detail. Make a key with that scope.";
+    BLOCKED_BY_POLICY = "number-not-allowed", 403, "Forbidden", "blocked_by_policy", "fax.blocked_by_policy",
+        "The appliance does not dial this number; the detail says why. An administrator sees and changes what is allowed at /admin/policy. Emergency numbers are never dialled.";
     NEEDS_HTTPS = "https-only", 403, "Forbidden", "https_only", "request.https_only",
         "People sign in over HTTPS only, so that no password can be read on the way; plain HTTP is for API keys. Use the address in the detail; /ca explains how a device comes to trust it.";
     NOT_FOUND = "not-found", 404, "Not Found", "not_found", "request.not_found",
         "There is nothing at this address, or it belongs to somebody else.";
     FAX_NOT_FOUND = "fax-not-found", 404, "Not Found", "fax_not_found", "fax.not_found",
         "No fax with this id exists among those the key may see.";
+    GROUP_NOT_FOUND = "group-not-found", 404, "Not Found", "group_not_found", "group.not_found",
+        "No group of faxes with this id exists among those the key may see; one whose faxes were all deleted is gone.";
     KEY_NOT_FOUND = "api-key-not-found", 404, "Not Found", "api_key_not_found", "api_key.not_found",
         "No API key with this id exists among those you may see.";
     USER_NOT_FOUND = "user-not-found", 404, "Not Found", "user_not_found", "user.not_found",
         "No user or session with this id exists among those you may manage.";
+    WEBHOOK_NOT_FOUND = "webhook-not-found", 404, "Not Found", "webhook_not_found", "webhook.not_found",
+        "No webhook with this id exists; it may have been removed.";
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "Method Not Allowed", "method_not_allowed", "request.method_not_allowed",
         "The address exists but not for this method; the Allow header lists those that work.";
     TIMEOUT = "request-timeout", 408, "Request Timeout", "request_timeout", "request.timeout",
@@ -89,8 +96,12 @@ problems! {
         "The token of this key was shown once and is not kept. Rotate the key to get a new token, or make one with recoverable set.";
     ACCOUNT_KEY_EXISTS = "account-key-exists", 409, "Conflict", "account_key_exists", "account_key.exists",
         "The appliance has one account key. Show it, or reset it to get a new one.";
+    AUDIT_CONFLICT = "audit-wrong-state", 409, "Conflict", "audit_wrong_state", "audit.wrong_state",
+        "The audit log is in a state in which this cannot be done; the detail says which.";
     USER_CONFLICT = "user-wrong-state", 409, "Conflict", "user_wrong_state", "user.wrong_state",
         "This cannot be done with the user as things stand; the detail says why. The last global administrator can be neither removed, disabled nor demoted.";
+    WEBHOOK_CONFLICT = "webhook-wrong-state", 409, "Conflict", "webhook_wrong_state", "webhook.wrong_state",
+        "This cannot be done with the webhooks as things stand; the detail says why.";
     IDEMPOTENCY_IN_FLIGHT = "idempotency-in-flight", 409, "Conflict", "idempotency_in_flight", "request.in_flight",
         "A request with the same Idempotency-Key is still being worked on. Wait a moment and send it again.";
     TOO_LARGE = "payload-too-large", 413, "Payload Too Large", "payload_too_large", "fax.too_large",
@@ -113,6 +124,8 @@ problems! {
         "The key has used up what it may send over telephone lines in a day: error.limit says whether pages or numbers that were never dialled before. Wait until midnight UTC, or have an administrator raise the key's limits.";
     INTERNAL = "internal-error", 500, "Internal Server Error", "internal_error", "server.error",
         "Something failed on our side; nothing was sent. Give the administrator the request id, which is also in the log.";
+    STORAGE_FULL = "storage-full", 503, "Service Unavailable", "storage_full", "server.storage_full",
+        "The appliance's disk has no room for more. Faxes that were accepted before are safe and are sent, and faxes are received as long as there is any room; new ones are taken again once there is more. An administrator sees at /admin/storage how full it is.";
     BUSY = "service-unavailable", 503, "Service Unavailable", "service_unavailable", "server.unavailable",
         "The appliance is busy, full or going down. Try again after the time in Retry-After.";
 }
@@ -172,9 +185,23 @@ impl ApiError {
 
     /// 422 for one field.
     pub fn field(field: &str, code: &str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let error = FieldError { field: field.into(), code: code.into(), message: message.clone() };
+        let message = scrub(&message.into()).into_owned();
+        let error =
+            FieldError { field: scrub(field).into_owned(), code: code.into(), message: message.clone() };
         Self::with(&INVALID_FIELD, message, More { errors: vec![error], ..More::default() })
+    }
+
+    /// 422 for several fields; the sentence is that of the first.
+    pub fn fields(faults: impl IntoIterator<Item = (String, &'static str, String)>) -> Self {
+        let clean = |text: String| scrub(&text).into_owned();
+        let errors = faults.into_iter().map(|(field, code, message)| FieldError {
+            field: clean(field),
+            code: code.to_owned(),
+            message: clean(message),
+        });
+        let errors: Vec<FieldError> = errors.collect();
+        let detail = errors.first().map(|error| error.message.clone()).unwrap_or_default();
+        Self::with(&INVALID_FIELD, detail, More { errors, ..More::default() })
     }
 
     /// 500; `cause` goes to the log only.
@@ -197,6 +224,11 @@ impl ApiError {
     /// 503 that asks to come back.
     pub fn busy(detail: impl Into<String>, retry_after_s: u64) -> Self {
         Self::with(&BUSY, detail, More { retry_after_s: Some(retry_after_s), ..More::default() })
+    }
+
+    /// 503 for want of room, that asks to come back.
+    pub fn storage_full(detail: impl Into<String>, retry_after_s: u64) -> Self {
+        Self::with(&STORAGE_FULL, detail, More { retry_after_s: Some(retry_after_s), ..More::default() })
     }
 
     /// 429 with the limit that was reached.
@@ -223,8 +255,18 @@ impl ApiError {
         self
     }
 
+    /// Adds what is wrong with each of several values of a field.
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        let scrubbed =
+            |error: FieldError| FieldError { message: scrub(&error.message).into_owned(), ..error };
+        self.more.errors = errors.into_iter().map(scrubbed).collect();
+        self
+    }
+
     fn with(problem: &'static Problem, detail: impl Into<String>, more: More) -> Self {
-        Self { problem, detail: detail.into(), more: Box::new(more) }
+        // Many sentences repeat what was sent, and who sends a key in the wrong place need not see
+        // it again in an answer that gets logged.
+        Self { problem, detail: scrub(&detail.into()).into_owned(), more: Box::new(more) }
     }
 
     /// HTTP status of this failure.
@@ -257,7 +299,7 @@ impl ApiError {
             title: self.problem.title,
             status: self.problem.status,
             detail: &self.detail,
-            instance: path,
+            instance: &scrub(path),
             request_id: request_id.to_string(),
             errors: &self.more.errors,
             reason: self.more.reason,

@@ -1,16 +1,45 @@
-//! A stream whose client must say something soon.
+//! A stream whose client must say something soon, and in the right language.
 //!
 //! Owns: the time limit for the first byte of a connection. hyper's own limit begins with the
 //! headers, after it has seen which HTTP version is spoken, so a client that says nothing at all
-//! would be held for ever.
+//! would be held for ever. And the answer to who speaks HTTP in the clear to the HTTPS port, read no
+//! further than its first byte: a sentence, where a failed handshake would only hang up.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+/// What of a request in the clear is taken off the line before hanging up: a client that is still
+/// sending when the connection is reset does not see the answer.
+const DISCARDED_BYTES: u64 = 64 * 1024;
+/// And for how long.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+/// The answer to it; 76 bytes of text.
+const SAY_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 76\r\nConnection: close\r\n\r\n\
+    This port speaks HTTPS only. Use the same address, beginning with https://.\n";
+
+/// Whether a client of the HTTPS port begins with HTTP in the clear: a method in capital letters,
+/// where TLS begins with the byte 22.
+pub(super) async fn is_in_the_clear(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase())
+}
+
+/// Tells such a client what to do.
+pub(super) async fn point_to_https(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(SAY_HTTPS).await?;
+    stream.shutdown().await?;
+    let (mut rest, mut nowhere) = (stream.take(DISCARDED_BYTES), tokio::io::sink());
+    let discarded = tokio::time::timeout(DISCARD_TIME, tokio::io::copy(&mut rest, &mut nowhere)).await;
+    // Who is still sending by then has had its answer.
+    discarded.map_or(Ok(()), |copied| copied.map(drop))
+}
 
 /// The stream, with the limit until its first byte has come.
 pub(super) struct FirstByte<S> {

@@ -7,8 +7,10 @@
 mod accounting;
 mod api;
 mod body;
+mod console;
 mod cors;
 mod credential;
+mod docs;
 pub mod error;
 mod failures;
 mod first_byte;
@@ -33,7 +35,8 @@ use error::{ApiError, NOT_FOUND};
 
 /// The whole interface as one filter that always answers.
 pub fn interface(app: &App) -> BoxedFilter<(Response,)> {
-    let routes = api::routes(app).or(pages::routes(app)).unify().or(trust::routes(app)).unify().boxed();
+    let pages = pages::routes(app).or(docs::routes(app)).unify().or(trust::routes(app)).unify().boxed();
+    let routes = api::routes(app).or(pages).unify().boxed();
     // warp's own rejections know neither our bodies nor the Allow header; whatever no route took
     // ends here.
     let nothing = warp::path::full().map(|path: FullPath| no_route(path.as_str()));

@@ -1,9 +1,7 @@
-//! Pages for people: the console's address, the documentation, the explanation of each problem.
+//! Pages for people: the console's address, and what leads to it.
 //!
 //! Owns: the files of `web/plain`, embedded in the binary, and the headers that keep a page to
 //! itself. Refuses: anything from another host, inline script and inline style.
-
-use std::sync::LazyLock;
 
 use include_dir::{Dir, include_dir};
 use warp::Filter;
@@ -14,7 +12,8 @@ use warp::http::header::{
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
-use super::error::{ApiError, CATALOGUE, NOT_FOUND};
+use super::console;
+use super::error::{ApiError, NOT_FOUND};
 use super::request::{Request, request};
 use crate::app::App;
 
@@ -23,58 +22,42 @@ static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web/plain");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
     connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The documentation with every problem in it, so that no error can go unexplained.
-static DOCS: LazyLock<String> = LazyLock::new(|| {
-    let problems: String = CATALOGUE
-        .iter()
-        .map(|problem| {
-            format!(
-                "<h3 id=\"{}\">{} {}</h3>\n<p class=\"faint\"><code>{}</code></p>\n<p>{}</p>\n",
-                problem.slug, problem.status, problem.title, problem.code, problem.remedy
-            )
-        })
-        .collect();
-    text("docs.html").replace("<!-- problems -->", &problems)
-});
-
-/// `/`, `/favicon.ico`, `/console…`, `/docs`, `/problems/…`.
+/// `/`, `/favicon.ico`, `/console…`.
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let home = warp::path::end()
         .and(request(app))
-        .map(|request: Request| under_our_name(&request, || redirect("/console/")));
+        .map(|request: Request| under_our_name(&request, |prefix| redirect(&format!("{prefix}/console/"))));
     // Browsers ask for it at answers that name no icon, such as /openapi.json.
     let icon = warp::path!("favicon.ico").map(|| embedded("icon.svg"));
     let console =
         warp::path("console").and(warp::path::full()).and(warp::path::tail()).and(request(app)).map(
             |full: warp::path::FullPath, tail: warp::path::Tail, request: Request| {
-                under_our_name(&request, || match tail.as_str() {
-                    // Without the slash the page's own links would point elsewhere.
-                    "" if !full.as_str().ends_with('/') => redirect("/console/"),
-                    "" => page(text("console.html")),
-                    file => embedded(file),
+                under_our_name(&request, |prefix| match tail.as_str() {
+                    // One address for one page.
+                    "" if !full.as_str().ends_with('/') => redirect(&format!("{prefix}/console/")),
+                    "" if !console::is_built() => page(text("console.html"), prefix),
+                    file if FILES.contains(file) || !console::is_built() => embedded(file),
+                    path => console::answer(path, prefix, request.headers(), request.has_cookie()),
                 })
             },
         );
-    let docs = warp::path!("docs").map(|| page(&DOCS));
-    let problem = warp::path!("problems" / String).map(|slug: String| {
-        match CATALOGUE.iter().find(|problem| problem.slug == slug) {
-            Some(problem) => redirect(&format!("/docs#{}", problem.slug)),
-            None => ApiError::new(&NOT_FOUND, "There is no such problem.").into_response(),
-        }
-    });
-    let pages = home.or(icon).unify().or(console).unify().or(docs).unify().or(problem).unify();
+    let pages = home.or(icon).unify().or(console).unify();
     warp::get().and(pages).boxed()
 }
 
-/// The page a one-time link leads to.
-pub(super) fn setup() -> Response {
-    page(text("setup.html"))
+/// Where a one-time link leads: on to the console's wizard, which browsers follow with what stands behind the
+/// `#`; a page of its own where there is no console.
+pub(super) fn setup(prefix: &str) -> Response {
+    if console::is_built() {
+        return redirect(&format!("{prefix}/console/setup"));
+    }
+    page(text("setup.html"), prefix)
 }
 
 /// Shows the console under our own names only, so that no other site's page can stand in for it.
-fn under_our_name(request: &Request, show: impl FnOnce() -> Response) -> Response {
+fn under_our_name(request: &Request, show: impl FnOnce(&str) -> Response) -> Response {
     match request.check_host() {
-        Ok(()) => show(),
+        Ok(()) => show(request.path_prefix()),
         Err(error) => error.into_response(),
     }
 }
@@ -96,11 +79,15 @@ pub(super) fn filled(file: &str, values: &[(&str, &str)]) -> Response {
     for (name, value) in values {
         html = html.replace(&format!("<!-- {name} -->"), value);
     }
-    page(&html)
+    page(&html, "")
 }
 
-fn page(html: &str) -> Response {
-    with_headers(html.to_owned().into(), "text/html; charset=utf-8")
+/// A page whose links to us begin with what a proxy puts before our addresses.
+pub(super) fn page(html: &str, prefix: &str) -> Response {
+    let html = html
+        .replace("href=\"/", &format!("href=\"{prefix}/"))
+        .replace("src=\"/", &format!("src=\"{prefix}/"));
+    with_headers(html.into(), "text/html; charset=utf-8")
 }
 
 fn embedded(name: &str) -> Response {
@@ -116,7 +103,8 @@ fn embedded(name: &str) -> Response {
     }
 }
 
-fn redirect(to: &str) -> Response {
+/// Leads on to another address.
+pub(super) fn redirect(to: &str) -> Response {
     let mut response = Response::new("".into());
     *response.status_mut() = StatusCode::SEE_OTHER;
     if let Ok(to) = HeaderValue::from_str(to) {

@@ -50,7 +50,8 @@ fn kind(path: &str, has_cookie: bool) -> Option<Kind> {
     // along to them too, because browsers do not tell ports apart.
     let is_public = path == "/ca"
         || path.starts_with("/ca.")
-        || path == "/docs"
+        || is_below("/docs")
+        || is_below("/sdk")
         || path == "/favicon.ico"
         || is_below("/problems")
         || matches!(path, "/console/style.css" | "/console/icon.svg");
@@ -117,6 +118,9 @@ mod tests {
             ("GET", "/ca", cookie, None),
             ("GET", "/ca.pem", none, None),
             ("GET", "/docs", cookie, None),
+            ("GET", "/docs/api-keys", cookie, None),
+            ("GET", "/docsearch", cookie, Some("problem")),
+            ("GET", "/sdk/faxbot-node.tgz", cookie, None),
             ("GET", "/console/style.css", none, None),
         ];
         for (method, path, headers, expected) in cases {

@@ -2,7 +2,7 @@
 //! structured fields (RFC 9651) that tell each policy's quota `q` in a window of `w` seconds, and
 //! what remains `r` with the seconds `t` until it is reset.
 //!
-//! Written by hand, digit by digit, because every answer carries them.
+//! Written by hand, digit by digit and on the stack, because every answer carries them.
 
 use warp::http::HeaderValue;
 use warp::http::header::{HeaderMap, HeaderName};
@@ -11,44 +11,73 @@ use crate::auth::limits::Left;
 
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// More than three policies with the longest numbers need.
+/// What three policies with the longest numbers need, and more.
 const CAPACITY: usize = 112;
+
+/// One field's value while it is written.
+struct Text {
+    bytes: [u8; CAPACITY],
+    length: usize,
+}
 
 /// Tells what is left of a key's quotas.
 pub(super) fn add(headers: &mut HeaderMap, left: &Left) {
     let (policy, remaining) = texts(left);
     for (name, text) in [(&RATELIMIT_POLICY, policy), (&RATELIMIT, remaining)] {
-        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
+        if let Ok(value) = HeaderValue::from_bytes(text.written()) {
             headers.insert(name.clone(), value);
         }
     }
 }
 
-fn texts(left: &Left) -> (String, String) {
-    let (mut policy, mut remaining) = (String::with_capacity(CAPACITY), String::with_capacity(CAPACITY));
-    part(&mut policy, "\"minute\";q=", left.quota.per_minute, ";w=", 60);
-    part(&mut policy, ", \"hour\";q=", left.quota.per_hour, ";w=", 3600);
-    part(&mut remaining, "\"minute\";r=", left.in_minute, ";t=", left.minute_ends_s);
-    part(&mut remaining, ", \"hour\";r=", left.in_hour, ";t=", left.hour_ends_s);
+fn texts(left: &Left) -> (Text, Text) {
+    let (mut policy, mut remaining) = (Text::new(), Text::new());
+    policy.part("\"minute\";q=", left.quota.per_minute, ";w=", 60);
+    policy.part(", \"hour\";q=", left.quota.per_hour, ";w=", 3600);
+    remaining.part("\"minute\";r=", left.in_minute, ";t=", left.minute_ends_s);
+    remaining.part(", \"hour\";r=", left.in_hour, ";t=", left.hour_ends_s);
     if let Some(ceiling) = left.ceiling {
-        part(&mut policy, ", \"global\";q=", ceiling.per_minute, ";w=", 60);
-        part(&mut remaining, ", \"global\";r=", ceiling.left, ";t=", left.minute_ends_s);
+        policy.part(", \"global\";q=", ceiling.per_minute, ";w=", 60);
+        remaining.part(", \"global\";r=", ceiling.left, ";t=", left.minute_ends_s);
     }
     (policy, remaining)
 }
 
-fn part(text: &mut String, name: &str, count: u32, parameter: &str, seconds: u32) {
-    text.push_str(name);
-    push(text, count);
-    text.push_str(parameter);
-    push(text, seconds);
-}
-
-fn push(text: &mut String, number: u32) {
-    if number >= 10 {
-        push(text, number / 10);
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; CAPACITY], length: 0 }
     }
-    text.push(char::from(b'0' + (number % 10) as u8));
+
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn part(&mut self, name: &str, count: u32, parameter: &str, seconds: u32) {
+        self.push(name.as_bytes());
+        self.push_number(count);
+        self.push(parameter.as_bytes());
+        self.push_number(seconds);
+    }
+
+    fn push_number(&mut self, mut number: u32) {
+        let mut digits = [0; u32::MAX.ilog10() as usize + 1];
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.push(&digits[first..]);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        self.bytes[self.length..end].copy_from_slice(bytes);
+        self.length = end;
+    }
 }
 
 #[cfg(test)]
@@ -75,8 +104,8 @@ mod tests {
         let quota = Quota { per_minute: u32::MAX, per_hour: u32::MAX };
         let longest = Left { quota, in_minute: u32::MAX, in_hour: u32::MAX, ceiling, ..left };
         let (policy, remaining) = texts(&longest);
-        assert!(policy.ends_with(r#", "global";q=4294967295;w=60"#), "{policy}");
-        assert!(remaining.ends_with(r#", "global";r=0;t=41"#), "{remaining}");
-        assert!(policy.len() <= CAPACITY && remaining.len() <= CAPACITY);
+        let text = |text: &Text| String::from_utf8(text.written().to_vec()).unwrap();
+        assert!(text(&policy).ends_with(r#", "global";q=4294967295;w=60"#), "{}", text(&policy));
+        assert!(text(&remaining).ends_with(r#", "global";r=0;t=41"#), "{}", text(&remaining));
     }
 }

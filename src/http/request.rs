@@ -2,7 +2,7 @@
 //!
 //! Owns: authorisation by type. A handler gets a [`Request`], which shows nothing; it becomes
 //! readable only through [`Request::permit`] with the scope it needs. The one way round is spelled
-//! [`Request::unchecked`] and gives no body. Signing in cannot come after having been let in:
+//! [`Request::unchecked`] and gives no body; a link to one document lets its bearer in as who made it. Signing in cannot come after having been let in:
 //! [`Request::visit`] gives its small body, over connections nobody can read along. Refuses: to
 //! read a single body byte before that.
 
@@ -27,7 +27,7 @@ use crate::access::token::Presented;
 use crate::app::App;
 use crate::auth::limits::{Charge, Limit, Limited};
 use crate::auth::{Actor, AuthError, Caller, Refusal};
-use crate::id::RequestId;
+use crate::id::{JobId, RequestId};
 use crate::secret::Secret;
 
 /// Who is at the other end of a connection.
@@ -142,7 +142,7 @@ impl Visit {
     /// A process of this machine, which the system vouches for, as one who makes changes.
     pub(super) fn local_actor(&self) -> Option<Actor> {
         match self.arrival.peer {
-            Peer::Local { uid } => Some(Actor::Cli { uid }),
+            Peer::Local { uid } => Some(Actor::Cli { uid, request_id: Some(self.arrival.request_id) }),
             Peer::Tcp(_) | Peer::Tls(_) => None,
         }
     }
@@ -234,6 +234,28 @@ impl Request {
         Ok(self.permitted(caller))
     }
 
+    /// Whether it brings a link's token in place of a credential.
+    pub(super) fn is_by_link(&self) -> bool {
+        self.link_token().is_some()
+    }
+
+    /// Lets the sender in as who made the link to this fax, for this one request.
+    pub(super) fn permit_link(self, job: JobId) -> Result<Permitted, ApiError> {
+        let maker =
+            self.link_token().and_then(|token| self.app.links().maker(token, job, self.app.clock().now()));
+        match maker.filter(|maker| still_stands(&self.app, maker)) {
+            Some(caller) => Ok(self.permitted(caller)),
+            None => Err(ApiError::new(
+                &INVALID_KEY,
+                "This link has ended; links lead to a document for five minutes.",
+            )),
+        }
+    }
+
+    fn link_token(&self) -> Option<&str> {
+        self.query.split('&').find_map(|pair| pair.strip_prefix("token="))
+    }
+
     /// Lets in who is signed in, whatever they may do; a key is no session.
     pub(super) async fn permit_session(self) -> Result<Permitted, ApiError> {
         self.sender.check_confidential()?;
@@ -259,6 +281,26 @@ impl Request {
     /// Whether it came under a name of ours, as a page for people has to.
     pub(super) fn check_host(&self) -> Result<(), ApiError> {
         self.sender.check_host(&self.app.config().host_names)
+    }
+
+    /// What a proxy puts before our addresses; see `server.path_prefix`.
+    pub(super) fn path_prefix(&self) -> &str {
+        self.app.path_prefix()
+    }
+
+    /// What was sent beside the body, for choosing a form of the same answer.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Whether the browser has a cookie of ours; not whether it is good for anything.
+    pub(super) fn has_cookie(&self) -> bool {
+        session::cookie(&self.headers, &self.sender).is_ok_and(|cookie| cookie.is_some())
+    }
+
+    /// `https://name` or `http://name:port`, as the sender calls us.
+    pub(super) fn origin(&self) -> Option<String> {
+        self.sender.origin()
     }
 
     fn permitted(self, caller: Caller) -> Permitted {
@@ -412,6 +454,12 @@ impl Request {
             }
         }
     }
+}
+
+/// Whether who a stream was opened for would still be let in, with the rights they had then.
+pub(super) fn still_stands(app: &App, caller: &Caller) -> bool {
+    let is_open = |id| app.people().sessions_of(caller.owner).iter().any(|session| session.id == id);
+    app.keys().still_stands(caller) && caller.session_id().is_none_or(is_open)
 }
 
 fn no_session() -> ApiError {

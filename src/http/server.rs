@@ -36,7 +36,7 @@ use warp::http::{HeaderValue, Method, StatusCode, Version};
 use warp::reply::Response;
 
 use super::error::{ApiError, INTERNAL};
-use super::first_byte::FirstByte;
+use super::first_byte::{self, FirstByte};
 use super::plain;
 use super::request::{Arrival, Peer};
 use crate::id::RequestId;
@@ -204,9 +204,14 @@ async fn secure(
     stream: TcpStream,
     mut stop: watch::Receiver<bool>,
 ) -> Option<TlsStream<TcpStream>> {
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
+        if first_byte::is_in_the_clear(&stream).await? {
+            return first_byte::point_to_https(stream).await.map(|()| None);
+        }
+        acceptor.accept(stream).await.map(Some)
+    });
     match unless_stopped(handshake, &mut stop).await? {
-        Ok(Ok(stream)) => Some(stream),
+        Ok(Ok(stream)) => stream,
         // Clients that do not trust us say so by hanging up; that is not our failure.
         Ok(Err(error)) => {
             log::debug!("a TLS handshake failed: {error}");

@@ -115,6 +115,11 @@ pub(super) fn plan_inbound(plan: &mut Plan, fax: FaxbotInbound, known: &Known, f
                 // Names nothing until a document is found.
                 document: DocumentId::new(),
                 is_complete: fax.error.is_none(),
+                // History: nobody has to look at it again.
+                read_at: Some(received_at),
+                read_by: Some("import".to_owned()),
+                assigned_to: None,
+                note: None,
                 received_at,
                 updated_at: fax.updated_at.as_deref().and_then(moment).unwrap_or(received_at),
             });

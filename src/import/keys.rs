@@ -6,9 +6,8 @@
 use jiff::Timestamp;
 
 use super::{FAXBOT, Fate, Plan, What, line, moment};
-use crate::access::kind::{Kind, Limits};
+use crate::access::kind::Kind;
 use crate::access::records::{KeyRecord, SlotRecord, Status};
-use crate::access::resources::Resources;
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
@@ -113,30 +112,15 @@ impl Sound {
         let created_at = self.created_at.unwrap_or(now);
         let last_used_at = key.last_used_at.as_deref().and_then(moment);
         let record = KeyRecord {
-            id: self.id,
-            kind: Kind::Production,
             name,
             note: key.note.as_deref().map(|note| line(note, NOTE_LEN)).filter(|note| !note.is_empty()),
-            owner,
             scopes: self.scopes,
-            resources: Resources::default(),
-            ip_allow: Vec::new(),
-            allowed_origins: Vec::new(),
-            limits: Limits::default(),
             status: if self.revoked_at.is_some() { Status::Revoked } else { Status::Active },
-            generation: 1,
-            not_before: None,
             expires_at: self.expires_at,
-            created_at,
-            created_by: MADE_BY.to_owned(),
             last_used_at,
-            last_used_ip: None,
-            use_count: 0,
             revoked_at: self.revoked_at,
             revoked_by: self.revoked_at.map(|_| MADE_BY.to_owned()),
-            revoked_reason: None,
-            recoverable: false,
-            hidden: false,
+            ..KeyRecord::new(self.id, Kind::Production, owner, MADE_BY.to_owned(), created_at)
         };
         let secret = SlotRecord {
             phc: self.phc.clone(),

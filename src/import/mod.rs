@@ -16,6 +16,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::access::audit::AuditEvent;
 use crate::access::records::{AccountKind, AccountRecord, AccountStatus};
 use crate::access::roles::Role;
 use crate::codec::page::Resolution;
@@ -118,14 +119,21 @@ pub fn plan(
 }
 
 impl Plan {
-    /// Stores what comes over, all of it or nothing; answers the ids of received faxes whose
+    /// Stores what comes over, all of it or nothing, with one row of the audit log: `told`, who it
+    /// was, gets what came along. Answers the ids of received faxes whose
     /// documents could not be taken along, with the reason.
     pub async fn apply(
         mut self,
         db: &Db,
         spool: &Spool,
         converter: &Converter,
+        told: AuditEvent,
     ) -> Result<Vec<(String, String)>, ImportError> {
+        if self.batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let left_out = self.items.iter().filter(|item| matches!(item.fate, Fate::StaysBehind(_))).count();
+        let told = told.after(self.batch.summary().with("left_out", left_out));
         let mut without = Vec::new();
         let mut stored = Vec::new();
         let result = async {
@@ -139,7 +147,7 @@ impl Plan {
                     Err(why) => without.push((fax.id.to_string(), why)),
                 }
             }
-            Ok::<_, ImportError>(db.import(std::mem::take(&mut self.batch)).await?)
+            Ok::<_, ImportError>(db.audited(told).import(std::mem::take(&mut self.batch)).await?)
         }
         .await;
         if let Err(error) = result {

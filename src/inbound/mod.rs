@@ -3,14 +3,14 @@
 //! Owns: the durable order (document, then row with its event) and the promise that the same
 //! attempt is stored once, however often it is delivered. Refuses: to look into pages.
 
-use jiff::Timestamp;
-
-use crate::clock::Clock;
+use crate::access::audit::{Action, Context, Snapshot};
+use crate::clock::{Clock, whole_ms};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
+use crate::crash::{self, Step};
 use crate::db::{Db, DbError};
 use crate::fax::event::Event;
-pub use crate::fax::received::ReceivedFax;
+pub use crate::fax::received::{InboxFilter, ReceivedChange, ReceivedFax, Search};
 use crate::id::{AttemptId, InboundId};
 use crate::spool::{Spool, SpoolError};
 
@@ -85,12 +85,19 @@ impl Inbox {
             size_bytes,
             document,
             is_complete: arrival.is_complete,
+            read_at: None,
+            read_by: None,
+            assigned_to: None,
+            note: None,
             received_at: now,
             updated_at: now,
         };
         let event = Event::received(&fax);
         let id = fax.id;
         let stored = self.db.insert_inbound(fax, event).await;
+        if stored.is_ok() {
+            crash::after(Step::FaxReceived);
+        }
         // A document that no row names would be an orphan; a row that an error hides is found.
         if matches!(self.db.inbound(id), Ok(None))
             && let Err(error) = self.spool.delete(document).await
@@ -110,17 +117,41 @@ impl Inbox {
         Ok(self.db.inbound_of_attempt(attempt)?)
     }
 
-    /// At most `limit` received faxes, newest first, after the first `offset`.
-    pub async fn list(&self, limit: u32, offset: u32) -> Result<Vec<ReceivedFax>, InboxError> {
-        Ok(self.db.list_inbound(limit, offset).await?)
+    /// At most `limit` received faxes that match, newest first: those older than the place `before`,
+    /// if there is one, and of these all after the first `offset`.
+    pub async fn list(
+        &self,
+        filter: InboxFilter,
+        before: Option<i64>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<ReceivedFax>, InboxError> {
+        Ok(self.db.list_inbound(filter, before, limit, offset).await?)
+    }
+
+    /// Changes what people may change of a received fax. What a note says stays out of the audit log.
+    pub async fn change(
+        &self,
+        fax: &ReceivedFax,
+        change: ReceivedChange,
+        by: &Context,
+    ) -> Result<ReceivedFax, InboxError> {
+        let now = whole_ms(self.clock.now());
+        let shown = |fax: &ReceivedFax| {
+            Snapshot::new()
+                .with("assigned_to", fax.assigned_to.map(|id| id.to_string()))
+                .with("has_note", fax.note.is_some())
+                .with("read", fax.read_at.is_some())
+        };
+        let event = by
+            .event(Action::InboundChanged, fax.id, now)
+            .before(shown(fax))
+            .after(shown(&fax.changed(change.clone(), now)));
+        Ok(self.db.audited(event).change_inbound(fax.id, change, now).await?)
     }
 
     /// The pages of a received fax, bit for bit as they came.
     pub async fn pages(&self, fax: &ReceivedFax) -> Result<Vec<FaxPage>, InboxError> {
         Ok(tiff::read(&self.spool.get(fax.document).await?)?)
     }
-}
-
-fn whole_ms(at: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }

@@ -1,8 +1,9 @@
-//! Whom our own commands trust when they call an appliance over HTTPS.
+//! Whom we trust as a client: our own commands when they call an appliance over HTTPS, and the
+//! appliance when it calls others.
 //!
 //! Refuses: to go on with a server it cannot check. There is no switch for that.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -11,6 +12,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::tls::TlsError;
+
+/// Where systems keep the authorities they trust, in one PEM file: Debian, Alpine and Arch; Fedora;
+/// SUSE.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// Settings of a TLS client that trusts the authorities in this PEM file.
 pub fn trusting(authorities: &Path) -> Result<Arc<ClientConfig>, TlsError> {
@@ -26,4 +32,12 @@ pub fn trusting(authorities: &Path) -> Result<Arc<ClientConfig>, TlsError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// Settings of a TLS client that trusts the authorities this system does, as they are now: those of
+/// the file in `SSL_CERT_FILE`, as OpenSSL has it, else of the system's own.
+pub fn trusting_system() -> Result<Arc<ClientConfig>, TlsError> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = || SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|file| file.is_file());
+    trusting(&named.or_else(usual).unwrap_or_else(|| SYSTEM_AUTHORITIES[0].into()))
 }

@@ -4,6 +4,8 @@
 //! without a restart, and the TLS settings: 1.2 and 1.3, cryptography by ring. Invariant: what
 //! cannot be used never replaces what works; the reason is logged.
 
+mod validity;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use super::authority::{Authority, AuthorityError};
 use super::names::Names;
@@ -82,6 +85,17 @@ pub enum Source {
     },
 }
 
+/// A certificate that clients see from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its SHA-256, as `AB:CD:…`.
+    pub certificate: String,
+    /// That of the local authority's certificate, if it comes from there.
+    pub authority: Option<String>,
+    /// The administrator's file, if it comes from there.
+    pub file: Option<PathBuf>,
+}
+
 /// The appliance's certificate.
 pub struct Certificates {
     source: Source,
@@ -89,6 +103,9 @@ pub struct Certificates {
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
     known: Mutex<Known>,
+    /// Not asked for yet, oldest first.
+    shown: Mutex<Vec<Shown>>,
+    changed: Notify,
 }
 
 /// What the current certificate was made from.
@@ -121,7 +138,15 @@ impl Certificates {
             }
         };
         let (current, known) = (RwLock::new(Arc::new(current)), Mutex::new(known));
-        Ok(Arc::new(Self { source, clock, provider, current, known }))
+        let (shown, changed) = (Mutex::default(), Notify::new());
+        let this = Self { source, clock, provider, current, known, shown, changed };
+        this.note_shown();
+        Ok(Arc::new(this))
+    }
+
+    /// When the certificate that clients see ends; nothing when it does not say so legibly.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        validity::ends_at(self.current().cert.first()?)
     }
 
     /// Settings for TLS servers that show this certificate, for HTTP/2 and HTTP/1.1.
@@ -232,8 +257,34 @@ impl Certificates {
         Ok(())
     }
 
+    /// The certificates that came into use since this was asked last, the first one included; waits
+    /// until there is one.
+    pub async fn next_shown(&self) -> Vec<Shown> {
+        loop {
+            let shown = std::mem::take(&mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+            if !shown.is_empty() {
+                return shown;
+            }
+            self.changed.notified().await;
+        }
+    }
+
     fn show(&self, certificate: CertifiedKey) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
+        self.note_shown();
+    }
+
+    fn note_shown(&self) {
+        let shown = Shown {
+            certificate: self.current().cert.first().map(|own| fingerprint_of(own)).unwrap_or_default(),
+            authority: self.authority().map(|authority| fingerprint_of(authority.der())),
+            file: match &self.source {
+                Source::Files { certificate, .. } => Some(certificate.clone()),
+                Source::Local { .. } => None,
+            },
+        };
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).push(shown);
+        self.changed.notify_one();
     }
 
     fn current(&self) -> Arc<CertifiedKey> {

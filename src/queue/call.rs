@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use super::{CallUnderWay, Inner, QueueError, lock};
 use crate::clock::Work;
 use crate::codec::page::FaxPage;
+use crate::crash::{self, Step};
 use crate::db::DbError;
 use crate::db::jobs::Claim;
 use crate::fax::attempt::{self, CallEnd, Progress};
@@ -78,7 +79,7 @@ impl Inner {
                     attempt: id,
                     attempt_number: attempt.number,
                     to: job.to.clone(),
-                    station_id: self.station_id.clone(),
+                    station_id: self.station_id(),
                     pages,
                     first_page: attempt.first_page,
                     reporter: reporter.clone(),
@@ -88,6 +89,7 @@ impl Inner {
                 run(&*self.lines[line].route, call, &reporter, work).await
             }
         };
+        crash::after(Step::CallEnded);
         self.store_end(job.id, id, reporter.take_rest(), end, work).await;
     }
 
@@ -126,7 +128,10 @@ impl Inner {
         loop {
             let stored = self.db.finish_call(job, attempt, rest.clone(), end.clone(), ended_at, seed).await;
             match stored {
-                Ok(_) => break,
+                Ok(_) => {
+                    crash::after(Step::EndStored);
+                    break;
+                }
                 Err(DbError::Conflict) => {
                     log::warn!("attempt {attempt} was closed before it ended");
                     break;

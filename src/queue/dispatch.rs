@@ -12,6 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Inner, Queue, QueueError, lock};
 use crate::clock::{Wake, Work};
+use crate::crash::{self, Step};
+use crate::db::jobs::Claimed;
+use crate::fax::dialling::Dialling;
+use crate::fax::transition::Moved;
 use crate::route::EndEarly;
 
 /// How often the appliance notes that it runs: a downtime is known to so much.
@@ -94,13 +98,14 @@ impl Inner {
     /// Does all that is due now; answers when something is due next.
     async fn round(self: &Arc<Self>, chores: &mut Chores) -> Result<Timestamp, QueueError> {
         let now = self.clock.now();
-        let agenda = self.db.agenda()?;
+        let dialling = self.holds_at(now).await?;
+        let agenda = self.db.agenda(&dialling)?;
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if is_due(agenda.wake_at) {
             self.wake_due(now).await?;
         }
         if is_due(agenda.deadline_at) {
-            self.expire_due(now).await?;
+            self.expire_due(&dialling, now).await?;
         }
         if is_due(agenda.lease_until) {
             self.close_expired(now).await?;
@@ -111,8 +116,10 @@ impl Inner {
         self.place_calls(now).await?;
         self.do_chores(chores, now).await?;
         // What was due is done or attended to by a task that will call again.
-        let later = self.db.agenda()?.earliest_after(now);
-        Ok([later, Some(chores.next_beat), Some(chores.next_sweep)]
+        let dialling = self.dialling()?;
+        let later = self.db.agenda(&dialling)?.earliest_after(now);
+        let room_at = dialling.holds.iter().filter_map(|hold| hold.until).filter(|at| *at > now).min();
+        Ok([later, room_at, Some(chores.next_beat), Some(chores.next_sweep)]
             .into_iter()
             .flatten()
             .min()
@@ -129,28 +136,40 @@ impl Inner {
         }
     }
 
-    async fn expire_due(&self, now: Timestamp) -> Result<(), QueueError> {
+    async fn expire_due(&self, dialling: &Dialling, now: Timestamp) -> Result<(), QueueError> {
         loop {
-            let expired = self.db.expire_due(now).await?;
+            let expired = self.db.expire_due(dialling, now).await?;
             if expired.is_empty() {
                 return Ok(());
             }
-            for moved in expired {
-                self.delete_documents(moved.freed()).await;
-                self.changes.tell(moved.job().id);
-            }
+            self.tell_ended(expired).await;
+        }
+    }
+
+    async fn tell_ended(&self, ended: Vec<Moved>) {
+        for moved in ended {
+            self.delete_freed(moved.freed()).await;
+            self.changes.tell(moved.job().id);
         }
     }
 
     async fn place_calls(self: &Arc<Self>, now: Timestamp) -> Result<(), QueueError> {
         for (index, line) in self.lines.iter().enumerate() {
-            let name = line.route.name();
+            let (name, rules) = (line.route.name(), self.rules_of(line));
             let mut free = line.most_calls.saturating_sub(self.calls_through(name));
             while free > 0 && self.db.has_ready(name)? {
                 let slots = u32::try_from(free).unwrap_or(u32::MAX);
-                let claims = self.db.claim_ready(name.to_owned(), slots, now).await?;
+                let claimed = self.db.claim_ready(rules.clone(), slots, now).await?;
+                if !claimed.claims.is_empty() {
+                    crash::after(Step::CallClaimed);
+                }
+                if claimed.is_held {
+                    break;
+                }
+                let Claimed { claims, refused, .. } = claimed;
                 free = free.saturating_sub(claims.len());
                 claims.into_iter().for_each(|claim| self.begin_call(index, claim));
+                self.tell_ended(refused).await;
             }
         }
         Ok(())
@@ -163,6 +182,7 @@ impl Inner {
         }
         if chores.next_sweep <= now {
             self.db.sweep_answers(now).await?;
+            while self.db.forget_destinations(now).await? > 0 {}
             chores.next_sweep = after(now, SWEEP_ANSWERS);
         }
         Ok(())

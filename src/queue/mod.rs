@@ -1,44 +1,68 @@
 //! The fax queue: from an accepted job to its end.
 //!
-//! Owns: taking jobs in ([`submit`]), preparing their documents ([`prepare`]), choosing and placing
-//! calls ([`dispatch`], [`call`]), closing what a stop left open ([`recover`]), and the questions
-//! others may ask about jobs. Refuses: to keep a job's state anywhere but in the database; what is
-//! in memory is only who attends to what at this moment.
+//! Owns: taking jobs in ([`submit`]), several at once ([`group`]), preparing their documents ([`prepare`]), choosing and placing
+//! calls ([`dispatch`], [`call`]), which numbers these may go to ([`policy`]) and which somebody looks at first ([`second_look`]), when none may begin
+//! ([`hold`]), what people change of a fax ([`alter`]), closing what a stop left open ([`recover`]),
+//! deleting what is over ([`retention`]), accounting for the rest ([`reconcile`]), and the questions others may ask about jobs. Refuses: to keep a job's state anywhere but in the
+//! database; what is in memory is only who attends to what at this moment.
 //!
 //! Invariants: a job that was accepted is on disk, document first. One call per destination at a
 //! time. Whatever happens, each job is moved by one transaction at a time and ends in one final
 //! state; the work is done by reconcilers that may be started again at any point.
 
+mod alter;
 mod call;
 mod dispatch;
+mod group;
+mod hold;
 mod idempotency;
+mod policy;
 mod prepare;
+mod preview;
+mod reconcile;
 mod recover;
+mod retention;
+mod second_look;
 mod submit;
+mod tuning;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{AbortHandle, JoinHandle};
 
+pub use self::group::GroupState;
+pub use self::hold::DiallingState;
 pub use self::idempotency::Idempotency;
+pub use self::policy::Foreseen;
+pub use self::preview::{Draft, Previewed};
+pub use self::reconcile::Accounts;
+pub use self::retention::{Cleaned, KindState, StorageState};
 pub use self::submit::{Content, NewFax, Submitted};
+pub use self::tuning::Tuning;
 use crate::access::audit::{Action, Context};
+use crate::auth::KeyRing;
 use crate::auth::limits::Overspent;
 use crate::clock::{Clock, Wake};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
 use crate::convert::{ConvertError, Converter};
+use crate::crash::{self, Step};
 pub use crate::db::jobs::{JobPage, ListFilter, Position};
 use crate::db::{Db, DbError};
 use crate::events::Changes;
 use crate::fax::attempt::{Attempt, TraceEntry};
+use crate::fax::destination::Memory;
 use crate::fax::job::{Job, State};
 use crate::fax::number::FaxNumber;
-use crate::id::{AttemptId, DocumentId, JobId};
+use crate::fax::policy::{self as numbers, Block};
+use crate::fax::retention::Rules;
+use crate::fax::sentences;
+use crate::fax::transition::Moved;
+use crate::id::{AccountId, AttemptId, DocumentId, GroupId, JobId};
 use crate::inbound::Inbox;
 use crate::route::loopback::Loopback;
 use crate::route::simulator::Simulator;
@@ -68,6 +92,23 @@ pub enum QueueError {
     /// The key has spent what it may in a day.
     #[error(transparent)]
     Overspent(#[from] Overspent),
+    /// The number may not be dialled.
+    #[error("{}", sentences::refused_number(.0))]
+    Blocked(Block),
+    /// Some of the numbers of a group, as the client wrote them, may not be dialled.
+    #[error("{} of the numbers are not allowed from here", .0.len())]
+    SomeBlocked(Vec<(String, Block)>),
+    /// The key has not so many new numbers left as these of a group, as the client wrote them.
+    #[error("{over}")]
+    TooManyNew {
+        /// What is used up.
+        over: Overspent,
+        /// The new numbers.
+        numbers: Vec<String>,
+    },
+    /// The disk is too full for more faxes to be sent.
+    #[error("the disk is too full for new faxes")]
+    NoRoom,
     /// There is no route of this name.
     #[error("there is no route named {0}")]
     NoSuchRoute(String),
@@ -102,8 +143,14 @@ pub struct Parts {
     pub converter: Converter,
     /// Where loopback delivers.
     pub inbox: Inbox,
+    /// What keys may spend.
+    pub keys: KeyRing,
     /// What we call ourselves to other machines (TSI).
     pub station_id: String,
+    /// What the configuration says about dialling.
+    pub policy: numbers::Settings,
+    /// How long faxes are kept, and how full the disk may get.
+    pub rules: Rules,
 }
 
 /// The fax queue of one appliance. Cheap to clone.
@@ -112,10 +159,12 @@ pub struct Queue {
     inner: Arc<Inner>,
 }
 
-/// One way out, and how many calls it takes at once.
-struct Line {
-    route: Box<dyn Route>,
-    most_calls: usize,
+/// One way out.
+pub struct Line {
+    /// What places the calls.
+    pub route: Box<dyn Route>,
+    /// Calls at the same time.
+    pub most_calls: usize,
 }
 
 struct Inner {
@@ -123,7 +172,8 @@ struct Inner {
     spool: Spool,
     clock: Clock,
     converter: Converter,
-    station_id: String,
+    keys: KeyRing,
+    tuning: RwLock<Tuning>,
     lines: Vec<Line>,
     changes: Changes,
     /// Calls the dispatcher to look at the queue.
@@ -132,9 +182,29 @@ struct Inner {
     idle: Wake,
     is_stopping: AtomicBool,
     calls: Mutex<HashMap<AttemptId, CallUnderWay>>,
-    preparing: Mutex<HashMap<JobId, Option<AbortHandle>>>,
+    preparing: Mutex<HashMap<Unprepared, Option<AbortHandle>>>,
     answering: idempotency::InFlight,
+    /// Held by who deletes.
+    cleaning: tokio::sync::Mutex<()>,
+    /// Held by who accounts for everything.
+    reconciling: tokio::sync::Mutex<()>,
+    /// How long the appliance was down before it started, in seconds.
+    down_s: AtomicI64,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What waits for its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Unprepared {
+    Fax(JobId),
+    /// All its faxes get the same pages.
+    Group(GroupId),
+}
+
+impl From<&Job> for Unprepared {
+    fn from(job: &Job) -> Self {
+        job.group.map_or(Self::Fax(job.id), Self::Group)
+    }
 }
 
 /// A call that a task of this process attends to.
@@ -156,8 +226,9 @@ impl Queue {
         Self::open_on(parts, lines).await
     }
 
-    async fn open_on(parts: Parts, lines: Vec<Line>) -> Result<Self, QueueError> {
-        let Parts { db, spool, clock, converter, inbox: _, station_id } = parts;
+    /// Opens the queue with these ways out instead of the simulator and the loopback.
+    pub async fn open_on(parts: Parts, lines: Vec<Line>) -> Result<Self, QueueError> {
+        let Parts { db, spool, clock, converter, inbox: _, keys, station_id, policy, rules } = parts;
         let inner = Inner {
             changes: Changes::new(&clock),
             wake: Wake::new(&clock),
@@ -166,12 +237,16 @@ impl Queue {
             spool,
             clock,
             converter,
-            station_id,
+            keys,
+            tuning: RwLock::new(Tuning { station_id, policy, rules }),
             lines,
             is_stopping: AtomicBool::new(false),
             calls: Mutex::default(),
             preparing: Mutex::default(),
             answering: idempotency::InFlight::default(),
+            cleaning: tokio::sync::Mutex::default(),
+            reconciling: tokio::sync::Mutex::default(),
+            down_s: AtomicI64::default(),
             dispatcher: Mutex::default(),
         };
         let queue = Self { inner: Arc::new(inner) };
@@ -204,6 +279,11 @@ impl Queue {
     /// All dials of a job, in order.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, QueueError> {
         Ok(self.inner.db.attempts(id).await?)
+    }
+
+    /// What is remembered of a number; of this account's calls alone, or of all.
+    pub async fn destination(&self, to: &FaxNumber, owner: Option<AccountId>) -> Result<Memory, QueueError> {
+        Ok(self.inner.db.destination(to.clone(), owner, self.inner.clock.now()).await?)
     }
 
     /// The T.30 ladder of a job's dial with this number, from 1; `None` when there is none.
@@ -248,23 +328,12 @@ impl Queue {
             .move_job(id, move |stage| stage.cancel(&by, now))
             .await?
             .map_err(CancelError::TooLate)?;
+        crash::after(Step::CancelStored);
         inner.moved(id, moved.freed()).await;
         if moved.job().state.is_calling() {
             inner.ask_to_hang_up(id, EndEarly::Cancelled);
         }
         Ok(moved.into_job())
-    }
-
-    /// Lets a held job go; `Err` with the state of one that is not held.
-    pub async fn release(&self, id: JobId) -> Result<Result<Job, State>, QueueError> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        let moved = match inner.db.move_job(id, move |stage| stage.release(now)).await? {
-            Ok(moved) => moved,
-            Err(state) => return Ok(Err(state)),
-        };
-        inner.moved(id, moved.freed()).await;
-        Ok(Ok(moved.into_job()))
     }
 
     /// Tells those who wait for these jobs that somebody else moved them, and looks at what can be
@@ -290,8 +359,16 @@ impl Inner {
 
     /// After a move is on disk: deletes what it freed, tells who waits, and has the dispatcher look.
     async fn moved(&self, id: JobId, freed: &[DocumentId]) {
-        self.delete_documents(freed).await;
+        self.delete_freed(freed).await;
         self.changes.tell(id);
+        self.call_dispatcher();
+    }
+
+    /// The same for several moves of one transaction.
+    async fn all_moved(&self, all: &[Moved]) {
+        let freed: HashSet<DocumentId> = all.iter().flat_map(Moved::freed).copied().collect();
+        self.delete_freed(&freed.into_iter().collect::<Vec<_>>()).await;
+        all.iter().for_each(|moved| self.changes.tell(moved.job().id));
         self.call_dispatcher();
     }
 
@@ -299,6 +376,21 @@ impl Inner {
     fn call_dispatcher(&self) {
         if !self.is_stopping.load(Ordering::Acquire) {
             self.wake.call();
+        }
+    }
+
+    /// Deletes those documents that a job has freed and no other job of its group still has. Names of
+    /// a document only ever go, so that of two jobs that free it the later one finds it nameless.
+    async fn delete_freed(&self, freed: &[DocumentId]) {
+        if freed.is_empty() {
+            return;
+        }
+        match self.db.documents_in_use(freed) {
+            Ok(in_use) => {
+                let gone: Vec<_> = freed.iter().filter(|id| !in_use.contains(id)).copied().collect();
+                self.delete_documents(&gone).await;
+            }
+            Err(error) => log::warn!("documents that may be free stay until the next start: {error}"),
         }
     }
 
@@ -318,8 +410,8 @@ impl Inner {
         }
     }
 
-    /// Ids of the jobs whose documents are being prepared by a task of this process.
-    fn in_preparation(&self) -> HashSet<JobId> {
+    /// What is being prepared by a task of this process.
+    fn in_preparation(&self) -> HashSet<Unprepared> {
         lock(&self.preparing).keys().copied().collect()
     }
 }
@@ -327,3 +419,6 @@ impl Inner {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,16 +11,14 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::{Inner, QueueError, lock};
-use crate::auth::limits::Allowance;
+use super::{Inner, QueueError, Unprepared, lock};
+use crate::auth::limits::{Allowance, Overspent};
 use crate::codec::page::{FaxPage, Resolution};
 use crate::codec::tiff;
 use crate::convert::{ConvertError, Converted, Options, Quality};
-use crate::db::DbError;
 use crate::fax::job::Job;
 use crate::fax::outcome::{Class, Fault};
-use crate::fax::transition::{Moved, Preparing, Stage};
-use crate::id::JobId;
+use crate::fax::transition::{Moved, Pages, Stage};
 use crate::spool::SpoolError;
 
 /// Conversions of this kind at the same time: requests that wait come first.
@@ -47,13 +45,13 @@ impl Inner {
         tokio::spawn(async move { converter.convert(documents, options, |_| {}).await })
     }
 
-    /// Marks a job as attended to, so that no second conversion of it begins.
-    pub(super) fn claim_preparation(&self, id: JobId) {
-        lock(&self.preparing).entry(id).or_insert(None);
+    /// Marks a job, or all of a group, as attended to, so that no second conversion of it begins.
+    pub(super) fn claim_preparation(&self, what: Unprepared) {
+        lock(&self.preparing).entry(what).or_insert(None);
     }
 
-    pub(super) fn release_preparation(&self, id: JobId) {
-        lock(&self.preparing).remove(&id);
+    pub(super) fn release_preparation(&self, what: Unprepared) {
+        lock(&self.preparing).remove(&what);
         self.call_dispatcher();
     }
 
@@ -66,10 +64,11 @@ impl Inner {
         }
         let most = u32::try_from(attended.len() + room).unwrap_or(u32::MAX);
         let jobs = self.db.to_prepare(most, self.clock.now())?;
-        for job in jobs.into_iter().filter(|job| !attended.contains(&job.id)).take(room) {
-            self.claim_preparation(job.id);
+        for job in jobs.into_iter().filter(|job| !attended.contains(&Unprepared::from(job))).take(room) {
+            let what = Unprepared::from(&job);
+            self.claim_preparation(what);
             let inner = self.clone();
-            self.spawn_preparation(job.id, async move {
+            self.spawn_preparation(what, async move {
                 let result = inner.convert_sources(&job).await;
                 inner.finish_preparation(&job, result).await;
             });
@@ -77,29 +76,24 @@ impl Inner {
         Ok(())
     }
 
-    /// Finishes a preparation whose conversion runs already; the job is claimed. Of what its key may
-    /// spend, one page was taken; the others follow here, even beyond the limit, since the fax was
-    /// promised.
-    pub(super) fn attend_to_preparation(
-        self: &Arc<Self>,
-        job: Job,
-        conversion: Conversion,
-        allowance: Option<Allowance>,
-    ) {
+    /// Finishes a preparation whose conversion runs already; the job is claimed.
+    pub(super) fn attend_to_preparation(self: &Arc<Self>, job: Job, conversion: Conversion) {
         let inner = self.clone();
-        self.spawn_preparation(job.id, async move {
+        self.spawn_preparation(Unprepared::from(&job), async move {
             let result = converted(conversion.await).map_err(QueueError::from);
-            if let (Some(allowance), Ok(pages)) = (allowance, &result) {
-                let rest = (pages.len() as u32).saturating_sub(1);
-                allowance.add_pages(rest, job.schedule_at.unwrap_or(job.created_at));
-            }
             inner.finish_preparation(&job, result).await;
         });
     }
 
+    /// What the key a job came by may spend; `None` where there is no such limit.
+    fn allowance_of(&self, job: &Job) -> Option<Allowance> {
+        let key = job.key_id.as_deref().filter(|_| self.spends(&job.route))?;
+        self.keys.allowance_of(key.parse().ok()?)
+    }
+
     fn spawn_preparation(
         self: &Arc<Self>,
-        id: JobId,
+        what: Unprepared,
         preparation: impl Future<Output = ()> + Send + 'static,
     ) {
         let (inner, work) = (self.clone(), self.clock.work());
@@ -107,10 +101,10 @@ impl Inner {
         let mut preparing = lock(&self.preparing);
         let task = tokio::spawn(async move {
             preparation.await;
-            inner.release_preparation(id);
+            inner.release_preparation(what);
             drop(work);
         });
-        preparing.insert(id, Some(task.abort_handle()));
+        preparing.insert(what, Some(task.abort_handle()));
     }
 
     async fn convert_sources(&self, job: &Job) -> Result<Vec<FaxPage>, QueueError> {
@@ -131,25 +125,50 @@ impl Inner {
             Err(error) => self.store_failure(job, error).await,
         };
         match stored {
-            Ok(moved) => self.moved(job.id, moved.freed()).await,
-            // It was cancelled or expired meanwhile.
-            Err(QueueError::Db(DbError::Conflict)) => {}
+            // Empty when it was cancelled or expired meanwhile.
+            Ok(moved) => self.all_moved(&moved).await,
             Err(error) => log::warn!("job {}: its preparation was not stored: {error}", job.id),
         }
     }
 
-    async fn store_pages(&self, job: &Job, pages: &[FaxPage]) -> Result<Moved, QueueError> {
-        let document = self.spool.put(tiff::write(pages)).await?;
-        let (count, now) = (pages.len() as u32, self.clock.now());
-        let stored = self.move_preparing(job.id, move |job| job.prepared(document, count, now)).await;
-        if stored.is_err() && !matches!(self.db.job(job.id), Ok(Some(job)) if job.document == Some(document))
-        {
-            self.delete_documents(&[document]).await;
+    /// Stores the pages a job, or all of its group, was made into. Where they are more than its key
+    /// may spend, the fax, which was promised, is not dialled before an administrator releases it.
+    async fn store_pages(&self, job: &Job, pages: &[FaxPage]) -> Result<Vec<Moved>, QueueError> {
+        // One page of each fax was taken when it was accepted.
+        let (rest, faxes) = ((pages.len() as u32).saturating_sub(1), self.db.count_unprepared(job)?);
+        let (allowance, day) = (self.allowance_of(job), job.schedule_at.unwrap_or(job.created_at));
+        let all = rest.saturating_mul(faxes);
+        let spent = allowance.as_ref().map_or(Ok(()), |allowance| allowance.spend_more(all, day));
+        let stored = self.store_spent(job, pages, spent).await;
+        if let (Ok(()), Some(allowance)) = (spent, allowance) {
+            // For those that ended meanwhile, nothing is sent.
+            let moved = stored.as_ref().map_or(0, Vec::len) as u32;
+            allowance.give_back(rest.saturating_mul(faxes.saturating_sub(moved)), day);
         }
         stored
     }
 
-    async fn store_failure(&self, job: &Job, error: QueueError) -> Result<Moved, QueueError> {
+    async fn store_spent(
+        &self,
+        job: &Job,
+        pages: &[FaxPage],
+        spent: Result<(), Overspent>,
+    ) -> Result<Vec<Moved>, QueueError> {
+        let document = self.spool.put(tiff::write(pages)).await?;
+        let (count, now) = (pages.len() as u32, self.clock.now());
+        if let Err(over) = spent {
+            log::warn!("job {} is held: it has {count} pages. {over}", job.id);
+        }
+        let pages = Pages { document, count, over: spent.err().map(Overspent::limit) };
+        let stored = self.db.move_unprepared(job, move |stage| stage.given_pages(pages, now)).await;
+        if stored.as_ref().map_or(true, Vec::is_empty) {
+            // A row that an error hides keeps it.
+            self.delete_freed(&[document]).await;
+        }
+        Ok(stored?)
+    }
+
+    async fn store_failure(&self, job: &Job, error: QueueError) -> Result<Vec<Moved>, QueueError> {
         let now = self.clock.now();
         let fault = match &error {
             QueueError::Convert(error) if error.is_document_fault() => {
@@ -163,22 +182,17 @@ impl Inner {
                 log::warn!("job {}: preparing it failed and is tried again: {error}", job.id);
                 let again = SignedDuration::try_from(TRY_AGAIN).unwrap_or_default();
                 let at = now.checked_add(again).unwrap_or(now);
-                return self.move_preparing(job.id, move |job| job.postponed(at, now)).await;
+                let postponed = move |stage| match stage {
+                    Stage::Preparing(job) => Some(job.postponed(at, now)),
+                    _ => None,
+                };
+                return Ok(self.db.move_unprepared(job, postponed).await?);
             }
         };
-        self.move_preparing(job.id, move |job| job.refused(fault, now)).await
-    }
-
-    /// Moves a job if it is still preparing.
-    async fn move_preparing(
-        &self,
-        id: JobId,
-        transition: impl FnOnce(Preparing) -> Moved + Send + 'static,
-    ) -> Result<Moved, QueueError> {
-        let moved = self.db.move_job(id, |stage| match stage {
-            Stage::Preparing(job) => Ok(transition(job)),
-            _ => Err(()),
-        });
-        Ok(moved.await?.map_err(|()| DbError::Conflict)?)
+        let refused = move |stage| match stage {
+            Stage::Preparing(job) => Some(job.refused(fault.clone(), now)),
+            _ => None,
+        };
+        Ok(self.db.move_unprepared(job, refused).await?)
     }
 }

@@ -18,9 +18,9 @@ use crate::route::Settled;
 
 /// How a lost call is closed: what is still to be recorded of it, and its end.
 #[derive(Clone, Debug, PartialEq)]
-struct Verdict {
-    last: Progress,
-    end: CallEnd,
+pub(super) struct Verdict {
+    pub(super) last: Progress,
+    pub(super) end: CallEnd,
 }
 
 /// Decides what a lost call was, from what is on disk and what its route knows.
@@ -28,7 +28,7 @@ struct Verdict {
 /// The route's word goes first. Without it, a call of which no page data had left is an
 /// interruption and costs nothing; one of which some had left has an unknown outcome, unless every
 /// page was confirmed already, which [`crate::fax::transition`] sees by itself.
-fn verdict(job: &Job, attempt: &Attempt, settled: Settled, now: Timestamp) -> Verdict {
+pub(super) fn verdict(job: &Job, attempt: &Attempt, settled: Settled, now: Timestamp) -> Verdict {
     let interrupted = CallEnd::Failed(Fault::of(Class::Interrupted));
     match settled {
         Settled::Delivered => {
@@ -56,7 +56,8 @@ impl Inner {
     /// none of their tasks outlived the process.
     pub(super) async fn recover(&self) -> Result<(), QueueError> {
         let now = self.clock.now();
-        let down = self.db.resume_after_downtime(now).await?;
+        let down = self.db.resume_after_downtime(self.spending_routes(), now).await?;
+        self.note_downtime(down);
         let lost = self.db.lost_calls(Timestamp::MAX)?;
         if !lost.is_empty() {
             log::info!(
@@ -126,6 +127,7 @@ mod tests {
                 content: Content::Ready(DocumentId::new(), 3),
                 source_sha256: String::new(),
                 tag: None,
+                resend_of: None,
                 schedule_at: None,
                 deadline_at: None,
             },

@@ -1,22 +1,27 @@
 //! Taking a fax in.
 //!
-//! Owns: the order in which a promise becomes true: look at the idempotency name, convert, store
-//! the document, store the row with its event and the answer, and only then answer. Refuses: a
-//! document that cannot become a fax, while the client still waits.
+//! Owns: the order in which a promise becomes true: look at the idempotency name and at the numbers,
+//! convert, store the document, store the row with its event and the answer, and only then answer.
+//! Refuses: a number that may not be dialled, and a document that cannot become a fax, while the
+//! client still waits.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::idempotency::{Begun, Idempotency, Reservation};
-use super::{Inner, Queue, QueueError};
-use crate::auth::limits::{Allowance, Expense};
+use super::{Inner, Queue, QueueError, Unprepared};
+use crate::auth::limits::{Allowance, Expense, Overspent};
 use crate::codec::page::FaxPage;
 use crate::codec::tiff;
 use crate::convert::Options;
+use crate::crash::{self, Step};
+use crate::db::DbError;
+use crate::fax::group::Recipient;
 use crate::fax::job::{Job, Priority};
 use crate::fax::number::FaxNumber;
-use crate::fax::transition::{self, Acceptance, Moved};
-use crate::id::{AccountId, DocumentId};
+use crate::fax::second_look::SecondLook;
+use crate::fax::transition::{self, Acceptance, Accepted};
+use crate::id::{AccountId, DocumentId, JobId};
 use crate::limits;
 
 /// A fax to be sent.
@@ -33,14 +38,16 @@ pub struct NewFax {
     pub route: String,
     /// What to send.
     pub content: Content,
-    /// SHA-256 over the documents.
-    pub documents_hash: [u8; 32],
+    /// SHA-256 over the documents, in hex.
+    pub source_sha256: String,
     /// How to turn documents into pages.
     pub options: Options,
     /// How urgent it is.
     pub priority: Priority,
     /// The client's own reference.
     pub tag: Option<String>,
+    /// The fax whose pages are sent again.
+    pub resend_of: Option<JobId>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// When to give up; three hours after the first send time by default.
@@ -94,6 +101,27 @@ impl Queue {
         new: NewFax,
         answer: impl FnOnce(&Job) -> (u16, String) + Send,
     ) -> Result<Submitted, QueueError> {
+        let first = |accepted: &Accepted| accepted.faxes.first().map(|fax| answer(fax.job()));
+        self.take_in(new, None, |accepted| first(accepted).unwrap_or_default()).await
+    }
+
+    /// The same for one document to several numbers, in place of the one `new` has: each gets a fax of
+    /// its own, and all are taken in or none.
+    pub async fn submit_group(
+        &self,
+        new: NewFax,
+        to: Vec<Recipient>,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
+    ) -> Result<Submitted, QueueError> {
+        self.take_in(new, Some(to), answer).await
+    }
+
+    async fn take_in(
+        &self,
+        new: NewFax,
+        group: Option<Vec<Recipient>>,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
+    ) -> Result<Submitted, QueueError> {
         let inner = &self.inner;
         if !self.routes().any(|name| name == new.route) {
             return Err(QueueError::NoSuchRoute(new.route));
@@ -107,22 +135,30 @@ impl Queue {
                 Begun::InFlight => return Ok(Submitted::InFlight),
             },
         };
-        match &new.content {
-            Content::Pages(pages) => inner.accept_pages(&new, pages, reservation, answer).await,
+        let mut order = Order { new, group, looks: Vec::new() };
+        match &order.group {
+            None => inner.check_number(&order.new.route, &order.new.to)?,
+            Some(group) => inner.check_numbers(&order.new.route, group)?,
+        }
+        inner.check_space()?;
+        order.looks = inner.second_looks(&order.new.route, order.numbers()).await?;
+        match &order.new.content {
+            Content::Pages(pages) => inner.accept_pages(&order, pages, reservation, answer).await,
             Content::Documents(documents) => {
+                // One page at least; who has none left gets no worker for it.
+                inner.check_spending(&order, 1)?;
                 let documents = documents.clone();
-                let mut conversion = inner.begin_conversion(documents.clone(), new.options);
+                let mut conversion = inner.begin_conversion(documents.clone(), order.new.options);
                 match tokio::time::timeout(limits::CONVERSION_WAIT, &mut conversion).await {
                     Ok(converted) => {
                         let pages = super::prepare::converted(converted)?;
-                        inner.accept_pages(&new, &pages, reservation, answer).await
+                        inner.accept_pages(&order, &pages, reservation, answer).await
                     }
                     Err(_) => {
-                        let accepted = inner.accept_sources(&new, documents, reservation, answer).await;
+                        let accepted = inner.accept_sources(&order, documents, reservation, answer).await;
                         match accepted {
                             Ok((job, submitted)) => {
-                                let allowance = new.allowance.filter(|_| inner.spends(&new.route));
-                                inner.attend_to_preparation(job, conversion, allowance);
+                                inner.attend_to_preparation(job, conversion);
                                 Ok(submitted)
                             }
                             Err(error) => {
@@ -137,69 +173,151 @@ impl Queue {
     }
 }
 
+/// What is taken in at once.
+struct Order {
+    new: NewFax,
+    /// The numbers in place of the one of the fax.
+    group: Option<Vec<Recipient>>,
+    /// What is striking about each number, so that somebody has to look at it first.
+    looks: Vec<Option<SecondLook>>,
+}
+
+impl Order {
+    fn numbers(&self) -> Vec<FaxNumber> {
+        match &self.group {
+            None => vec![self.new.to.clone()],
+            Some(group) => group.iter().map(|recipient| recipient.to.clone()).collect(),
+        }
+    }
+
+    fn faxes(&self) -> u32 {
+        self.group.as_ref().map_or(1, |group| u32::try_from(group.len()).unwrap_or(u32::MAX))
+    }
+
+    fn accepted(&self, content: transition::Content, now: Timestamp) -> Accepted {
+        let acceptance = acceptance(&self.new, content);
+        let mut accepted = match &self.group {
+            None => Accepted::single(acceptance, now),
+            Some(group) => Accepted::group(&acceptance, group, now),
+        };
+        for (fax, look) in accepted.faxes.iter_mut().zip(&self.looks) {
+            if let Some(look) = look.clone() {
+                *fax = fax.clone().to_be_looked_at(look, now);
+            }
+        }
+        accepted
+    }
+}
+
 impl Inner {
     async fn accept_pages(
         &self,
-        new: &NewFax,
+        order: &Order,
         pages: &[FaxPage],
         reservation: Option<Reservation>,
-        answer: impl FnOnce(&Job) -> (u16, String) + Send,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
     ) -> Result<Submitted, QueueError> {
         let count = pages.len() as u32;
-        self.spend(new, count)?;
+        self.spend(order, count)?;
         let accepted = async {
             let document = self.spool.put(tiff::write(pages)).await?;
             let content = transition::Content::Ready(document, count);
-            let moved = transition::accept(acceptance(new, content), self.clock.now());
-            self.accept(moved, &[document], reservation, answer).await
+            let accepted = order.accepted(content, self.clock.now());
+            self.accept(accepted, &[document], reservation, answer).await
         };
-        let (_, submitted) = accepted.await.inspect_err(|_| self.give_back(new, count))?;
+        let (_, submitted) = accepted.await.inspect_err(|_| self.give_back(order, count))?;
         self.call_dispatcher();
         Ok(submitted)
     }
 
-    /// Takes what a fax costs off what its key may spend; on a route that costs nothing, nothing.
-    fn spend(&self, new: &NewFax, pages: u32) -> Result<(), QueueError> {
+    /// Takes what the faxes cost off what their key may spend; on a route that costs nothing, nothing.
+    fn spend(&self, order: &Order, pages: u32) -> Result<(), QueueError> {
+        self.with_expenses(order, pages, Allowance::spend_all)
+    }
+
+    /// Refuses faxes whose key cannot spend so much.
+    fn check_spending(&self, order: &Order, pages: u32) -> Result<(), QueueError> {
+        self.with_expenses(order, pages, Allowance::check_all)
+    }
+
+    fn with_expenses(
+        &self,
+        order: &Order,
+        pages: u32,
+        ask: impl FnOnce(&Allowance, &[Expense<'_>]) -> Result<(), Overspent>,
+    ) -> Result<(), QueueError> {
+        let Order { new, group, .. } = order;
         let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) else {
             return Ok(());
         };
-        let spending = self.lines.iter().map(|line| &line.route).filter(|route| route.spends());
-        let routes: Vec<&str> = spending.map(|route| route.name()).collect();
-        let to = new.to.as_e164();
-        let is_known = self.db.was_dialled(to, &routes)?;
-        let at = new.schedule_at.unwrap_or_else(|| self.clock.now());
-        Ok(allowance.spend(Expense { to, pages, is_known, at })?)
+        let Some(group) = group else {
+            return Ok(ask(allowance, &[self.expense(&new.to, pages, new.schedule_at)?])?);
+        };
+        let expenses = self.expenses(group, pages, new.schedule_at)?;
+        ask(allowance, &expenses).map_err(|over| match over {
+            Overspent::Pages { .. } => over.into(),
+            Overspent::Destinations { .. } | Overspent::TooManyNew { .. } => {
+                let is_new = |(_, expense): &(&Recipient, &Expense<'_>)| !expense.is_known;
+                let new = group.iter().zip(&expenses).filter(is_new);
+                QueueError::TooManyNew { over, numbers: new.map(|(to, _)| to.raw.clone()).collect() }
+            }
+        })
     }
 
-    fn give_back(&self, new: &NewFax, pages: u32) {
+    /// What faxes cost that are sent together over telephone lines.
+    pub(super) fn expenses<'a>(
+        &self,
+        group: &'a [Recipient],
+        pages: u32,
+        schedule_at: Option<Timestamp>,
+    ) -> Result<Vec<Expense<'a>>, QueueError> {
+        group.iter().map(|recipient| self.expense(&recipient.to, pages, schedule_at)).collect()
+    }
+
+    /// What a fax costs that is sent over telephone lines.
+    pub(super) fn expense<'a>(
+        &self,
+        to: &'a FaxNumber,
+        pages: u32,
+        schedule_at: Option<Timestamp>,
+    ) -> Result<Expense<'a>, QueueError> {
+        let to = to.as_e164();
+        let is_known = self.db.was_dialled(to, &self.spending_routes())?;
+        Ok(Expense { to, pages, is_known, at: schedule_at.unwrap_or_else(|| self.clock.now()) })
+    }
+
+    fn give_back(&self, order: &Order, pages: u32) {
+        let new = &order.new;
         if let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) {
+            let pages = pages.saturating_mul(order.faxes());
             allowance.give_back(pages, new.schedule_at.unwrap_or_else(|| self.clock.now()));
         }
     }
 
-    fn spends(&self, route: &str) -> bool {
+    pub(super) fn spends(&self, route: &str) -> bool {
         self.lines.iter().any(|line| line.route.name() == route && line.route.spends())
     }
 
+    /// Answers the first of the faxes too; it stands for all while their pages are made.
     async fn accept_sources(
         &self,
-        new: &NewFax,
+        order: &Order,
         documents: Vec<Bytes>,
         reservation: Option<Reservation>,
-        answer: impl FnOnce(&Job) -> (u16, String) + Send,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
     ) -> Result<(Job, Submitted), QueueError> {
         // How many pages there are is known later; one at least.
-        self.spend(new, 1)?;
-        let accepted = self.store_sources(new, documents, reservation, answer).await;
-        accepted.inspect_err(|_| self.give_back(new, 1))
+        self.spend(order, 1)?;
+        let accepted = self.store_sources(order, documents, reservation, answer).await;
+        accepted.inspect_err(|_| self.give_back(order, 1))
     }
 
     async fn store_sources(
         &self,
-        new: &NewFax,
+        order: &Order,
         documents: Vec<Bytes>,
         reservation: Option<Reservation>,
-        answer: impl FnOnce(&Job) -> (u16, String) + Send,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
     ) -> Result<(Job, Submitted), QueueError> {
         let mut sources = Vec::with_capacity(documents.len());
         for document in documents {
@@ -212,34 +330,39 @@ impl Inner {
             }
         }
         let content = transition::Content::Sources(sources.clone());
-        let moved = transition::accept(acceptance(new, content), self.clock.now());
+        let accepted = order.accepted(content, self.clock.now());
         // Claimed before the dispatcher can see it, which would begin a second conversion.
-        let id = moved.job().id;
-        self.claim_preparation(id);
-        let accepted = self.accept(moved, &sources, reservation, answer).await;
-        if accepted.is_err() {
-            self.release_preparation(id);
+        let what = accepted.faxes.first().map(|fax| Unprepared::from(fax.job()));
+        what.into_iter().for_each(|what| self.claim_preparation(what));
+        let stored = self.accept(accepted, &sources, reservation, answer).await;
+        if let (Err(_), Some(what)) = (&stored, what) {
+            self.release_preparation(what);
         }
-        accepted
+        stored
     }
 
     async fn accept(
         &self,
-        moved: Moved,
+        accepted: Accepted,
         documents: &[DocumentId],
         reservation: Option<Reservation>,
-        answer: impl FnOnce(&Job) -> (u16, String) + Send,
+        answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
     ) -> Result<(Job, Submitted), QueueError> {
-        let id = moved.job().id;
-        let (status, body) = answer(moved.job());
-        let kept = reservation.as_ref().map(|name| name.answer(status, &body, moved.job().created_at));
-        match self.db.insert_job(moved, kept).await {
-            Ok(job) => Ok((job, Submitted::New { status, body })),
+        let (status, body) = answer(&accepted);
+        let now = self.clock.now();
+        let kept = reservation.as_ref().map(|name| name.answer(status, &body, now));
+        let stored = match self.db.insert_jobs(accepted, kept).await {
+            Ok(jobs) => jobs.into_iter().next().ok_or(DbError::NotStored),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(job) => {
+                crash::after(Step::FaxAccepted);
+                Ok((job, Submitted::New { status, body }))
+            }
             Err(error) => {
                 // A row that the error hides keeps its documents.
-                if matches!(self.db.job(id), Ok(None)) {
-                    self.delete_documents(documents).await;
-                }
+                self.delete_freed(documents).await;
                 Err(error.into())
             }
         }
@@ -258,8 +381,9 @@ fn acceptance(new: &NewFax, content: transition::Content) -> Acceptance {
         resolution: new.options.resolution.name().unwrap_or("fine").to_owned(),
         quality: new.options.quality.name().to_owned(),
         content,
-        source_sha256: new.documents_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        source_sha256: new.source_sha256.clone(),
         tag: new.tag.clone(),
+        resend_of: new.resend_of,
         schedule_at: new.schedule_at,
         deadline_at: new.deadline_at,
     }
@@ -267,119 +391,70 @@ fn acceptance(new: &NewFax, content: transition::Content) -> Acceptance {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{Line, Parts};
+    use super::super::tests::Site;
     use super::*;
-    use crate::auth::limits::Overspent;
-    use crate::auth::{self, Actor, KeyRing, NewKey};
-    use crate::clock::{Clock, Work};
+    use crate::auth::{Actor, Caller, NewKey};
     use crate::codec::page::Resolution;
     use crate::codec::raster::Bitmap;
-    use crate::convert::{Converter, Quality, Settings};
-    use crate::db::{self, Db};
-    use crate::fax::attempt::CallEnd;
-    use crate::id::AttemptId;
-    use crate::inbound::Inbox;
-    use crate::route::simulator::Simulator;
-    use crate::route::{BoxFuture, Call, Route, Settled};
-    use crate::seal::{KeyEncryptionKey, Seal};
-    use crate::spool::Spool;
+    use crate::convert::{Converted, DocumentKind, Quality};
+    use crate::fax::job::State;
 
-    /// The simulator, as if its calls cost money.
-    struct Costly;
-
-    impl Route for Costly {
-        fn name(&self) -> &'static str {
-            "costly"
-        }
-
-        fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
-            Simulator.call(call, work)
-        }
-
-        fn settle(&self, attempt: AttemptId, to: &FaxNumber) -> Settled {
-            Simulator.settle(attempt, to)
-        }
+    async fn site(folder: &std::path::Path) -> Site {
+        Site::open(folder, "2026-01-01T00:00:00Z".parse().unwrap(), Default::default()).await
     }
 
-    async fn site(folder: &std::path::Path, clock: &Clock) -> (Queue, Db, KeyRing) {
-        let db = Db::open(&db::file_in(folder)).unwrap();
-        let (seal, _) = Seal::create(&KeyEncryptionKey::load(&folder.join("keys"), true).unwrap()).unwrap();
-        db.start_audit(&seal.audit_key());
-        let seal = Arc::new(seal);
-        let spool = Spool::open(&folder.join("spool"), seal.clone()).unwrap();
-        let keys =
-            KeyRing::load(db.clone(), Ok(seal), clock.clone(), auth::Settings::default()).await.unwrap();
-        let parts = Parts {
-            db: db.clone(),
-            spool: spool.clone(),
-            clock: clock.clone(),
-            // Pages are ready, so no worker is ever started.
-            converter: Converter::new(Settings {
-                executable: "/nonexistent".into(),
-                workers: 1,
-                wall_clock: Duration::from_secs(1),
-                max_pages: 10,
-                require_sandbox: true,
-                font_dirs: Vec::new(),
-            }),
-            inbox: Inbox::new(db.clone(), spool, clock.clone()),
-            station_id: String::new(),
-        };
-        let lines = vec![
-            Line { route: Box::new(Costly), most_calls: 1 },
-            Line { route: Box::new(Simulator), most_calls: 1 },
-        ];
-        (Queue::open_on(parts, lines).await.unwrap(), db, keys)
+    fn fax(caller: &Caller, allowance: Option<Allowance>, route: &str, to: u32, pages: u32) -> NewFax {
+        let page = FaxPage::from_bitmap(&Bitmap::white(1728, 10), Resolution::FINE);
+        NewFax {
+            owner: caller.owner,
+            key_id: caller.key_id.map(|id| id.to_string()),
+            to_raw: String::new(),
+            to: format!("+1500555{to:04}").parse().unwrap(),
+            route: route.into(),
+            content: Content::Pages(vec![page; pages as usize]),
+            source_sha256: String::new(),
+            options: Options { resolution: Resolution::FINE, quality: Quality::Text },
+            priority: Priority::Normal,
+            tag: None,
+            resend_of: None,
+            schedule_at: None,
+            deadline_at: None,
+            allowance,
+            idempotency: None,
+        }
     }
 
     #[tokio::test]
     async fn a_route_that_spends_is_bounded_by_the_key_and_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
-        let (queue, db, keys) = site(folder.path(), &clock).await;
+        let site = site(folder.path()).await;
+        let (queue, db, keys) = (&site.queue, &site.db, site.keys.clone());
         let new = NewKey { name: "a".into(), ..NewKey::default() };
-        let (token, _) = keys.create(new, &Actor::Cli { uid: 0 }).await.unwrap();
+        let (token, _) = keys.create(new, &Actor::cli(0)).await.unwrap();
         let caller = keys.verify(token.text().reveal(), None).await.unwrap().caller;
         let allowance = keys.allowance(&caller);
         let send = async |route: &str, to: u32, pages: u32| {
-            let page = FaxPage::from_bitmap(&Bitmap::white(1728, 10), Resolution::FINE);
-            let new = NewFax {
-                owner: caller.owner,
-                key_id: caller.key_id.map(|id| id.to_string()),
-                to_raw: String::new(),
-                to: format!("+1500555{to:04}").parse().unwrap(),
-                route: route.into(),
-                content: Content::Pages(vec![page; pages as usize]),
-                documents_hash: [0; 32],
-                options: Options { resolution: Resolution::FINE, quality: Quality::Text },
-                priority: Priority::Normal,
-                tag: None,
-                schedule_at: None,
-                deadline_at: None,
-                allowance: allowance.clone(),
-                idempotency: None,
-            };
+            let new = fax(&caller, allowance.clone(), route, to, pages);
             match queue.submit(new, |job| (202, job.id.to_string())).await {
                 Ok(Submitted::New { body, .. }) => Ok(body.parse().unwrap()),
                 Err(QueueError::Overspent(over)) => Err(over),
                 other => panic!("{other:?}"),
             }
         };
-        let first = send("costly", 0, 1).await.unwrap();
+        let first = send("line1", 0, 1).await.unwrap();
         for to in 100..119 {
-            send("costly", to, 1).await.unwrap();
+            send("line1", to, 1).await.unwrap();
         }
-        assert_eq!(send("costly", 119, 1).await, Err(Overspent::Destinations { most: 20 }));
-        assert_eq!(send("costly", 100, 181).await, Err(Overspent::Pages { most: 200, left: 180 }));
+        assert_eq!(send("line1", 119, 1).await, Err(Overspent::Destinations { most: 20 }));
+        assert_eq!(send("line1", 100, 181).await, Err(Overspent::Pages { most: 200, left: 180 }));
         for to in 200..230 {
             send("simulator", to, 10).await.unwrap();
         }
-        send("costly", 100, 180).await.unwrap();
+        send("line1", 100, 180).await.unwrap();
 
-        let is_known = |to| db.was_dialled(to, &["costly"]).unwrap();
+        let is_known = |to| db.was_dialled(to, &["line1"]).unwrap();
         assert!(!is_known("+15005550000"));
         queue.start();
         let mut job = queue.get(first).unwrap().unwrap();
@@ -389,5 +464,36 @@ mod tests {
         assert!(is_known("+15005550000") && !is_known("+15005550119"));
         assert!(!db.was_dialled("+15005550000", &["simulator"]).unwrap());
         queue.stop(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn pages_that_turn_out_later_and_are_too_many_are_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site(folder.path()).await;
+        let (queue, keys) = (&site.queue, site.keys.clone());
+        let new = NewKey { name: "a".into(), ..NewKey::default() };
+        let (token, _) = keys.create(new, &Actor::cli(0)).await.unwrap();
+        let caller = keys.verify(token.text().reveal(), None).await.unwrap().caller;
+        let inner = &queue.inner;
+        // (pages of the fax, what becomes of it); 200 a day, of which each takes one at first.
+        for (pages, expected) in [(120, State::Queued), (81, State::Held), (79, State::Queued)] {
+            let new = NewFax {
+                content: Content::Documents(Vec::new()),
+                ..fax(&caller, keys.allowance(&caller), "line1", 100, 0)
+            };
+            let (order, answer) =
+                (Order { new, group: None, looks: Vec::new() }, |_: &Accepted| (202, String::new()));
+            let (job, _) = inner.accept_sources(&order, vec!["text".into()], None, answer).await.unwrap();
+            let page = FaxPage::from_bitmap(&Bitmap::white(1728, 10), Resolution::FINE);
+            let pages = Converted { pages: vec![page; pages], kind: DocumentKind::Text };
+            let conversion = tokio::spawn(async move { Ok(pages) });
+            inner.attend_to_preparation(job.clone(), conversion);
+            let job = queue.wait_for_change(&job, Duration::from_secs(1)).await.unwrap();
+            assert_eq!((job.state, job.sources.len()), (expected, 0));
+            let human = job.outcome.map(|outcome| outcome.human);
+            let held =
+                "The fax has too many pages or is too large. It is held until an administrator releases it.";
+            assert_eq!(human.as_deref(), (expected == State::Held).then_some(held));
+        }
     }
 }

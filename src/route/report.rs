@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::crash::{self, Step};
 use crate::db::{Db, DbError};
 use crate::events::Changes;
 use crate::fax::attempt::{Carriage, Direction, PageConfirmation, Progress, TraceEntry};
@@ -93,6 +94,7 @@ impl Reporter {
         }
         match self.store().await {
             Ok(()) => {
+                crash::after(Step::FirstData);
                 self.pending().has_first_data = true;
                 Ok(())
             }
@@ -107,8 +109,12 @@ impl Reporter {
     /// The other machine confirmed a page. Durable on return, or kept for the next write.
     pub async fn page_confirmed(&self, page: PageConfirmation) {
         self.confirmed_with_end(page);
-        if let Err(error) = self.store().await {
-            log::warn!("attempt {}: a confirmed page will be stored later: {error}", self.inner.attempt);
+        match self.store().await {
+            Ok(()) => crash::after(Step::PageConfirmed),
+            Err(error) => {
+                let attempt = self.inner.attempt;
+                log::warn!("attempt {attempt}: a confirmed page will be stored later: {error}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-// The first page a browser sees, until the console has screens.
+// What a browser is given: the way to the console, its headers, its files.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -36,7 +36,7 @@ describe("the first page", { skip: missing }, () => {
     assert.equal(new URL(page.url()).pathname, "/console/");
     assert.match(await page.title(), /Pagewire/);
     assert.equal(await page.locator("html").getAttribute("lang"), "en");
-    assert.equal(await page.getByRole("heading", { level: 1 }).count(), 1);
+    await page.getByRole("heading", { level: 1 }).waitFor();
     assert.deepEqual(page.complaints, []);
   });
 
@@ -64,16 +64,36 @@ describe("the first page", { skip: missing }, () => {
     assert.equal(page.complaints.length, 1, "the refusal is reported");
   });
 
-  test("every link on it leads somewhere", async () => {
+  test("its files are packed, kept for ever, and light enough", async () => {
     const page = await openPage(browser, demo.url);
+    let total = 0;
+    page.on("response", async (response) => {
+      const { pathname } = new URL(response.url());
+      if (!pathname.startsWith("/console/assets/")) return;
+      const headers = response.headers();
+      assert.equal(headers["cache-control"], "public, max-age=31536000, immutable", pathname);
+      assert.ok(["br", "gzip"].includes(headers["content-encoding"]), pathname);
+    });
     await page.goto("/console/");
-    const links = await page.getByRole("link").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
-    assert.ok(links.includes("/docs"), `${links}`);
-    assert.ok(links.includes("/openapi.json"), `${links}`);
-    for (const link of links) {
-      const response = await page.request.get(link);
-      assert.equal(response.status(), 200, link);
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    const addresses = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.name));
+    for (const address of addresses.filter((name) => name.includes("/assets/"))) {
+      const answer = await fetch(address, { headers: { "accept-encoding": "gzip" } });
+      total += Number(answer.headers.get("content-length"));
+      const unpacked = await fetch(address, { headers: { "accept-encoding": "identity" } });
+      assert.equal(unpacked.headers.get("content-encoding"), null);
+      assert.equal(await unpacked.text(), await answer.text(), address);
     }
+    assert.ok(total > 10_000 && total < 150_000, `${total} bytes at the first load`);
+  });
+
+  test("a deep link is the console's page, never kept; a file that is gone is not found", async () => {
+    const page = await openPage(browser, demo.url);
+    const answer = await page.request.get("/console/jobs/0198-some.thing");
+    assert.equal(answer.status(), 200);
+    assert.equal(answer.headers()["cache-control"], "no-cache");
+    assert.match(await answer.text(), /<script type="module"[^>]* src="\/console\/assets\//);
+    assert.equal((await page.request.get("/console/assets/gone-12345678.js")).status(), 404);
   });
 
   test("the API description is OpenAPI 3.1", async () => {
@@ -87,6 +107,7 @@ describe("the first page", { skip: missing }, () => {
     const page = await openPage(browser, demo.url);
     await page.goto("/console/");
     const documentation = page.locator('a[href="/docs"]');
+    await documentation.waitFor();
     for (let presses = 0; presses < 10; presses++) {
       await page.keyboard.press("Tab");
       if (await documentation.evaluate((link) => link === document.activeElement)) break;

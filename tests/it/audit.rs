@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, pdf};
+use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, free_address, pdf};
 
 /// Views that are asked for while the server is killed.
 const VIEWS: usize = 400;
@@ -288,7 +288,7 @@ async fn a_kill_leaves_a_whole_chain_with_every_view_that_was_shown() {
 #[tokio::test]
 async fn heads_go_to_the_journal_after_a_thousand_rows_and_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let mut child = Command::new(PROGRAM)
         .args(["serve", "--route", "loopback", "--listen", &address.to_string(), "--data-dir"])
         .arg(folder.path())

@@ -159,7 +159,7 @@ async fn every_failure_has_the_one_body() {
         assert!(body["detail"].is_string() && body["message"].is_string() && body["title"].is_string());
         assert_eq!(answer.header("content-type"), "application/json");
         let page = demo.http.call(Method::GET, body["type"].as_str().unwrap(), &[], "").await.expect(303);
-        assert!(page.header("location").starts_with("/docs#"));
+        assert!(page.header("location").starts_with("../docs/errors#"));
     }
     let allow = demo.http.call(Method::PUT, "/fax", &[], "").await;
     assert_eq!(allow.header("allow"), "GET, HEAD, POST");

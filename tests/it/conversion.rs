@@ -68,7 +68,7 @@ async fn several_documents_are_one_fax_in_order() {
 
     // The preview shows the very bits.
     let page = fax.pages[0].clone();
-    let png = converter.page_png(page.clone()).await.unwrap();
+    let png = converter.page_png(page.clone(), None).await.unwrap();
     let expected = pagewire::codec::png::encode(&page.to_bitmap().unwrap(), Some(page.resolution)).unwrap();
     assert_eq!(png, expected);
 
@@ -130,7 +130,7 @@ async fn previews_do_not_wait_for_conversions_and_the_queue_is_bounded() {
     let first_answer = tokio::time::timeout(Duration::from_secs(10), senders.join_next());
     assert_eq!(first_answer.await.unwrap().unwrap().unwrap(), Err(ConvertError::Busy));
     let asked = Instant::now();
-    converter.page_png(fax.pages[0].clone()).await.unwrap();
+    converter.page_png(fax.pages[0].clone(), None).await.unwrap();
     assert!(asked.elapsed() < Duration::from_secs(5), "the preview waited {:?}", asked.elapsed());
     senders.shutdown().await;
 }

@@ -2,7 +2,6 @@
 //! unannounced, no orphan file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use crate::support::{BOOTSTRAP, Http, Serve, files_below, form};
+use crate::support::{BOOTSTRAP, Http, Serve, form};
 
 /// Moments of death.
 const KILLS: u64 = 50;
@@ -107,19 +106,6 @@ async fn fifty_kills_lose_and_double_nothing() {
     assert_eq!(received.len(), delivered, "seed {SEED}: as many received as delivered");
     let tags: BTreeSet<&str> = jobs.iter().map(|job| job["tag"].as_str().unwrap()).collect();
     assert_eq!(tags.len(), jobs.len(), "seed {SEED}: no fax exists twice");
-    no_orphans(folder.path(), &serve, jobs.len() + received.len()).await;
+    serve.has_documents(folder.path(), jobs.len() + received.len()).await;
     assert_eq!(serve.terminate(), Some(0));
-}
-
-/// The spool holds one document for each fax sent and received, once the sweep has run.
-async fn no_orphans(data_dir: &Path, serve: &Serve, expected: usize) {
-    for _ in 0..200 {
-        if files_below(&data_dir.join("spool")).len() == expected {
-            return;
-        }
-        // The sweep runs beside requests; each request gives it time.
-        serve.http.call(Method::GET, "/health", &[], "").await.expect(200);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("seed {SEED}: {} files, {expected} documents", files_below(&data_dir.join("spool")).len());
 }

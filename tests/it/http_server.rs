@@ -12,7 +12,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use crate::support::{Demo, Http, Serve};
+use crate::support::{Demo, Http, Serve, free_address};
 
 /// `/panic` panics, `/slow` answers when told, anything else answers at once.
 fn routes(told: mpsc::Receiver<()>) -> BoxedFilter<(Response,)> {
@@ -137,7 +137,7 @@ async fn long_polls_end_with_the_server() {
 #[tokio::test]
 async fn the_metrics_have_a_listener_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let metrics = free_address();
     let serve =
         Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &metrics.to_string())]).await;
     serve.http.call(Method::GET, "/fax", &[("x-api-key", "wrong")], "").await.expect(401);

@@ -12,7 +12,7 @@ use crate::support::{BOOTSTRAP, PROGRAM, Serve, forged, pdf};
 
 /// Tokens with their hashes, made by Python: hashlib.scrypt and hashlib.pbkdf2_hmac over the secret,
 /// salts bytes(range(0, 16)) and bytes(range(16, 32)), base64.urlsafe_b64encode without padding.
-const BY_SCRYPT: (&str, &str) = (
+pub const BY_SCRYPT: (&str, &str) = (
     "fbk_live_a1b2c3d4e5f6_Zq3_-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-",
     "scrypt$AAECAwQFBgcICQoLDA0ODw$xCB26USge7gXuqUCKXe-P36TqjeHxle4Fbo8PFVMXeo$n=16384$r=8$p=1",
 );
@@ -32,7 +32,7 @@ const WITHOUT_PAGES: &str = "0123456789abcdef0123456789abcde5";
 const DAMAGED: &str = "0123456789abcdef0123456789abcde6";
 
 /// A database with the tables and columns of Faxbot 3, and one document beside it.
-fn faxbot(folder: &Path) -> std::path::PathBuf {
+pub fn faxbot(folder: &Path) -> std::path::PathBuf {
     let file = folder.join("faxbot.db");
     let database = rusqlite::Connection::open(&file).unwrap();
     database

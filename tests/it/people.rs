@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, form};
+use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, form, once_printed};
 
 const PASSWORD: &str = "four words in a row";
 const OTHER: &str = "another good passphrase";
@@ -136,15 +136,14 @@ async fn from_the_setup_link_to_signing_out() {
     house.http().get("/admin/config", BOOTSTRAP).await.expect(200);
     let state = house.http().call(Method::GET, "/setup", &[], "").await.expect(200).json();
     assert_eq!(state["needs_setup"], true);
-    let printed = house.log();
     let link = format!("http://{}/setup#token=", house.http().address);
-    assert!(printed.contains(&link), "{printed}");
+    once_printed(&house.folder.path().join("log"), &link).await;
 
     let browser = [("accept", "text/html,*/*;q=0.8"), ("sec-fetch-site", "none")];
-    let page = house.http().call(Method::GET, "/setup", &browser, "").await.expect(200);
+    let on = house.http().call(Method::GET, "/setup", &browser, "").await.expect(303);
+    assert_eq!(on.header("location"), "/console/setup");
+    let page = house.http().call(Method::GET, "/console/setup", &browser, "").await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"));
-    let script = house.http().call(Method::GET, "/console/setup.js", &[], "").await.expect(200);
-    assert!(script.header("content-type").starts_with("text/javascript"));
 
     let first = house.command_json(&["setup-token", "--json"], "").await;
     assert!(first["url"].as_str().unwrap().starts_with(&link));

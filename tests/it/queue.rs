@@ -1,138 +1,24 @@
 //! The queue through its public face: real database, real spool, virtual clock.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod site;
+
+use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use pagewire::access::audit::Context;
-use pagewire::clock::Clock;
-use pagewire::codec::page::{FaxPage, Resolution};
-use pagewire::codec::raster::Bitmap;
-use pagewire::convert::{Converter, Options, Quality, Settings};
-use pagewire::db::{self, Db};
+use pagewire::db::jobs::RouteRules;
 use pagewire::fax::attempt::Attempt;
-use pagewire::fax::job::{Job, Priority, State};
+use pagewire::fax::job::State;
 use pagewire::fax::outcome::Class;
-use pagewire::id::{AccountId, JobId};
-use pagewire::inbound::{Arrival, Inbox};
-use pagewire::queue::{
-    CancelError, Content, Idempotency, ListFilter, NewFax, Parts, Position, Queue, Submitted,
-};
-use pagewire::seal::{KeyEncryptionKey, Seal};
-use pagewire::spool::Spool;
+use pagewire::id::JobId;
+use pagewire::inbound::{Arrival, InboxFilter};
+use pagewire::queue::{CancelError, Idempotency, ListFilter, NewFax, Position, Submitted};
+
+use self::site::pages;
+pub use self::site::{Site, fax, start};
 
 const LONG: Duration = Duration::from_hours(48);
-
-fn start() -> Timestamp {
-    "2026-01-01T12:00:00Z".parse().unwrap()
-}
-
-/// One appliance's queue in a folder that may outlive it.
-struct Site {
-    clock: Clock,
-    db: Db,
-    inbox: Inbox,
-    queue: Queue,
-}
-
-impl Site {
-    async fn open(folder: &Path, now: Timestamp) -> Self {
-        Self::open_at(folder, Clock::starting_at(now)).await
-    }
-
-    async fn open_at(folder: &Path, clock: Clock) -> Self {
-        let db = Db::open(&db::file_in(folder)).unwrap();
-        let wrapped = db.wrapped_data_key().unwrap();
-        let kek = KeyEncryptionKey::load(&folder.join("keys"), wrapped.is_none()).unwrap();
-        let seal = match wrapped {
-            Some(wrapped) => Seal::unwrap_key(&kek, &wrapped).unwrap(),
-            None => {
-                let (seal, wrapped) = Seal::create(&kek).unwrap();
-                db.store_wrapped_data_key(wrapped).await.unwrap();
-                seal
-            }
-        };
-        db.start_audit(&seal.audit_key());
-        let spool = Spool::open(&folder.join("spool"), Arc::new(seal)).unwrap();
-        let inbox = Inbox::new(db.clone(), spool.clone(), clock.clone());
-        // These tests submit pages that are ready, so no worker is ever started.
-        let converter = Converter::new(Settings {
-            executable: PathBuf::from("/nonexistent"),
-            workers: 1,
-            wall_clock: Duration::from_secs(1),
-            max_pages: 10,
-            require_sandbox: true,
-            font_dirs: Vec::new(),
-        });
-        let parts = Parts {
-            db: db.clone(),
-            spool,
-            clock: clock.clone(),
-            converter,
-            inbox: inbox.clone(),
-            station_id: "TEST SITE".into(),
-        };
-        let queue = Queue::open(parts).await.unwrap();
-        Self { clock, db, inbox, queue }
-    }
-
-    async fn submit(&self, new: NewFax) -> JobId {
-        let mut id = None;
-        let submitted = self
-            .queue
-            .submit(new, |job| {
-                id = Some(job.id);
-                (202, job.id.to_string())
-            })
-            .await
-            .unwrap();
-        assert!(matches!(submitted, Submitted::New { status: 202, .. }), "{submitted:?}");
-        id.unwrap()
-    }
-
-    fn job(&self, id: JobId) -> Job {
-        self.queue.get(id).unwrap().unwrap()
-    }
-
-    /// The job once `is_there` holds, letting the clock run.
-    async fn until(&self, id: JobId, is_there: impl Fn(&Job) -> bool) -> Job {
-        let mut job = self.job(id);
-        while !is_there(&job) {
-            assert!(!job.state.is_final(), "{job:?}");
-            job = self.queue.wait_for_change(&job, LONG).await.unwrap();
-        }
-        job
-    }
-
-    async fn end_of(&self, id: JobId) -> (Job, Vec<Attempt>) {
-        let job = self.until(id, |job| job.state.is_final()).await;
-        (job, self.queue.attempts(id).await.unwrap())
-    }
-}
-
-fn pages(count: u32) -> Vec<FaxPage> {
-    (0..count).map(|n| FaxPage::from_bitmap(&Bitmap::white(1728, 100 + n), Resolution::FINE)).collect()
-}
-
-fn fax(to: &str, route: &str, page_count: u32) -> NewFax {
-    NewFax {
-        owner: AccountId::new(),
-        key_id: None,
-        to_raw: to.into(),
-        to: to.parse().unwrap(),
-        route: route.into(),
-        content: Content::Pages(pages(page_count)),
-        documents_hash: [7; 32],
-        options: Options { resolution: Resolution::FINE, quality: Quality::Text },
-        priority: Priority::Normal,
-        tag: None,
-        schedule_at: None,
-        deadline_at: None,
-        allowance: None,
-        idempotency: None,
-    }
-}
 
 fn seconds_between(attempts: &[Attempt]) -> Vec<f64> {
     attempts
@@ -325,10 +211,10 @@ async fn loopback_delivers_the_very_bits_once() {
     }
     let (job, _) = site.end_of(scripted).await;
     assert_eq!(job.outcome.unwrap().class, Class::NumberBad);
-    let received = site.inbox.list(100, 0).await.unwrap();
+    let received = site.inbox.list(InboxFilter::default(), None, 100, 0).await.unwrap();
     assert_eq!(received.len(), ids.len());
     assert!(received.windows(2).all(|pair| pair[0].seq > pair[1].seq), "newest first");
-    assert_eq!(site.inbox.list(100, 39).await.unwrap(), received[39..]);
+    assert_eq!(site.inbox.list(InboxFilter::default(), None, 100, 39).await.unwrap(), received[39..]);
     site.queue.stop(Duration::ZERO).await;
 }
 
@@ -528,7 +414,7 @@ async fn after_a_crash_loopback_knows_what_arrived() {
     let arrived = site.submit(fax("+15550000001", "loopback", 2)).await;
     let lost = site.submit(fax("+15550000002", "loopback", 2)).await;
     // The queue was killed after it took both, and after the inbox had the first.
-    let claims = site.db.claim_ready("loopback".into(), 2, start()).await.unwrap();
+    let claims = site.db.claim_ready(RouteRules::free("loopback"), 2, start()).await.unwrap().claims;
     assert_eq!(claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [arrived, lost]);
     let arrival = || Arrival {
         from: None,
@@ -552,7 +438,11 @@ async fn after_a_crash_loopback_knows_what_arrived() {
         (job.state, classes(&attempts)),
         (State::Delivered, vec![Class::Interrupted, Class::Delivered])
     );
-    assert_eq!(site.inbox.list(100, 0).await.unwrap().len(), 2, "each arrived once");
+    assert_eq!(
+        site.inbox.list(InboxFilter::default(), None, 100, 0).await.unwrap().len(),
+        2,
+        "each arrived once"
+    );
     site.queue.stop(Duration::ZERO).await;
 }
 
@@ -585,11 +475,8 @@ async fn a_deadline_ends_a_fax_that_waits() {
     site.queue.start();
     let schedule_at = start() + SignedDuration::from_hours(2);
     let deadline_at = schedule_at + SignedDuration::from_mins(2);
-    let new = NewFax {
-        schedule_at: Some(schedule_at),
-        deadline_at: Some(deadline_at),
-        ..fax("+15005550002", "simulator", 1)
-    };
+    let new = fax("+15005550002", "simulator", 1);
+    let new = NewFax { schedule_at: Some(schedule_at), deadline_at: Some(deadline_at), ..new };
     let id = site.submit(new).await;
     let (job, attempts) = site.end_of(id).await;
     assert_eq!((job.state, classes(&attempts)), (State::Expired, vec![Class::NoAnswer]));

@@ -11,10 +11,12 @@ use pagewire::auth::Actor;
 use pagewire::auth::people::Change;
 use pagewire::clock::Clock;
 use pagewire::config::Config;
+use pagewire::serve::FirstAdministrator;
+
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{BOOTSTRAP, Demo, Http, Serve, forged};
+use crate::support::{BOOTSTRAP, Demo, Http, Serve, forged, free_address};
 
 /// Connections that hammer while the right is taken away.
 const CLIENTS: usize = 64;
@@ -112,9 +114,9 @@ async fn what_an_owner_loses_its_keys_lose() {
         _ => None,
     };
     let config = Config::load(None, env).unwrap().validated().unwrap();
-    let running = pagewire::serve::start(config, Clock::System).await.unwrap();
+    let running = pagewire::serve::start(config, Clock::System, FirstAdministrator::ByLink).await.unwrap();
     let (http, keys) = (Http::new(running.address), running.app.keys());
-    let by = Actor::Cli { uid: 0 };
+    let by = Actor::cli(0);
     let disabled = Change { status: Some(AccountStatus::Disabled), ..Change::default() };
     let demoted = Change { role: Some(Role::Viewer), ..Change::default() };
     for round in 0..ROUNDS {
@@ -143,7 +145,7 @@ async fn argon2_runs(metrics: &Http) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_secrets_run_no_argon2() {
     let folder = tempfile::tempdir().unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let serve =
         Serve::start(folder.path(), "loopback", &[("PAGEWIRE_METRICS_LISTEN", &address.to_string())]).await;
     let metrics = Http::new(address);

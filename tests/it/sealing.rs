@@ -220,3 +220,63 @@ async fn a_new_key_is_wrapped_from_file_and_credential() {
     let detail = serve.http.get(&page, &token).await.expect(503).json()["detail"].to_string();
     assert!(detail.contains("credentials/pagewire.kek is damaged"), "{detail}");
 }
+
+/// Without the key every refusal says what to do, also to who does not know of keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_key_is_gone_every_refusal_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let log = folder.path().join("log");
+    let start = async || {
+        let to = std::fs::File::create(&log).unwrap();
+        let env = [("ALLOW_BOOTSTRAP_KEY", "true"), ("PAGEWIRE_LOG", "error")];
+        Serve::start_with_log(&data, "loopback", &env, to.into()).await
+    };
+    let serve = start().await;
+    let token = make_key(&serve, "leaked").await;
+    let key = format!("/admin/api-keys/{}", &token[9..21]);
+    assert_eq!(serve.terminate(), Some(0));
+    let (kek, aside) = (data.join("keys/kek"), folder.path().join("kek"));
+    std::fs::rename(&kek, &aside).unwrap();
+
+    let serve = start().await;
+    let printed = crate::support::once_printed(&log, "pagewire seal recover").await;
+    assert!(printed.contains("There is no administrator yet, and none can be made now."), "{printed}");
+    assert!(printed.contains("keys/kek is missing"), "{printed}");
+    assert!(!printed.contains("/setup#token="), "a link that leads nowhere: {printed}");
+    assert_eq!(serve.terminate(), Some(0));
+
+    std::fs::rename(&aside, &kek).unwrap();
+    let serve = start().await;
+    let add = ["add", "anna", "--role", "global_admin", "--password"];
+    crate::support::users(&data, &add, "four words in a row\n").await;
+    assert_eq!(serve.terminate(), Some(0));
+    std::fs::rename(&kek, &aside).unwrap();
+    let serve = start().await;
+    for (password, status) in [("four words in a row", 503), ("not the right words", 401)] {
+        let login = json!({"username": "anna", "password": password}).to_string();
+        let answer = serve.http.call(Method::POST, "/auth/login", &[], login).await.expect(status);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert_eq!(
+            detail.contains("Nobody can sign in") && detail.contains("Tell your administrator"),
+            status == 503
+        );
+        assert_eq!(answer.header("retry-after"), if status == 503 { "300" } else { "" });
+    }
+    // The key is refused at once, and the answer says for how long.
+    let revoked = serve.http.json(Method::DELETE, &key, BOOTSTRAP, json!({"reason": "compromised"})).await;
+    let detail = revoked.expect(503).json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("only until Pagewire restarts") && detail.contains("end the key again"),
+        "{detail}"
+    );
+    serve.http.get("/fax", &token).await.expect(401);
+    assert_eq!(serve.terminate(), Some(0));
+    let serve = start().await;
+    serve.http.get("/fax", &token).await.expect(200);
+    assert_eq!(serve.terminate(), Some(0));
+    std::fs::rename(&aside, &kek).unwrap();
+    let serve = start().await;
+    serve.http.json(Method::DELETE, &key, BOOTSTRAP, json!({"reason": "compromised"})).await.expect(200);
+    serve.http.get("/fax", &token).await.expect(401);
+}

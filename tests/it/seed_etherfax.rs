@@ -4,7 +4,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOOTSTRAP, Http, Serve, users};
+use crate::support::{Answer, BOOTSTRAP, Http, Serve, on_the_appliance, users};
 
 const ACCOUNT_KEY: &str = "/account/api-key";
 const PASSWORD: &str = "four words in a row";
@@ -176,6 +176,33 @@ async fn who_was_granted_it_shows_and_does_no_more() {
         office.grant(&office.global_admin, by, json!([])).await.expect(200);
         office.ask("show", by, json!({})).await.expect(403);
     }
+}
+
+#[tokio::test]
+async fn the_command_line_has_the_same_verbs_and_gives_the_grant() {
+    let office = Office::open().await;
+    let folder = office.folder.path();
+    let account_key = async |arguments: &[&str]| {
+        on_the_appliance(folder, "account-key", arguments, "").await.trim().to_owned()
+    };
+    assert!(account_key(&["status"]).await.contains("no account key"));
+    let made = account_key(&["generate"]).await;
+    assert_eq!(account_key(&["show"]).await, made);
+    let status = account_key(&["status"]).await;
+    assert!(status.starts_with(&made[..13]) && !status.contains(&made[22..]), "{status}");
+    let reset = account_key(&["reset", "--yes", "--grace-seconds", "60"]).await;
+    for working in [&made, &reset] {
+        office.http().get("/fax", working).await.expect(200);
+    }
+    assert_eq!(
+        account_key(&["show", "--json"]).await,
+        office.ask("show", &office.global_admin, json!({})).await.body
+    );
+
+    users(folder, &["grants", "adam", "account_key:show"], "").await;
+    assert_eq!(token(&office.ask("show", &office.admin, json!({})).await.expect(200)), reset);
+    users(folder, &["grants", "adam"], "").await;
+    office.ask("show", &office.admin, json!({})).await.expect(403);
 }
 
 #[tokio::test]

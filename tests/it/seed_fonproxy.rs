@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{BOOTSTRAP, Http, Serve, users};
+use crate::support::{BOOTSTRAP, Http, Serve, form, users};
 
 const KEYS: &str = "/api-keys";
 
@@ -148,6 +148,28 @@ async fn delete_revokes_and_removes() {
         // What it did stays on record for administrators.
         let path = format!("/admin/api-keys/{}", key["id"].as_str().unwrap());
         assert_eq!(serve.http.get(&path, BOOTSTRAP).await.expect(200).json()["status"], "revoked");
+    }
+}
+
+#[tokio::test]
+async fn both_endings_take_a_reason_and_compromised_holds_the_faxes() {
+    let (_folder, serve) = start(&[]).await;
+    let (token, _) = user(&serve.http, "mary", everything()).await;
+    for (method, rest) in [(Method::PATCH, "/revoke"), (Method::DELETE, "")] {
+        let key = make(&serve.http, &token, json!({"name": "k"})).await;
+        let path = of(&key, rest);
+        let unknown = json!({"reasons": "compromised"});
+        serve.http.json(method.clone(), &path, &token, unknown).await.expect(422);
+        let (media_type, body) =
+            form(&[("to", "+15551234567"), ("schedule_at", "2098-01-01T00:00:00Z")], &[b"Hello\n"]);
+        let headers = [("x-api-key", key["key"].as_str().unwrap()), ("content-type", &media_type)];
+        let fax = serve.http.call(Method::POST, "/fax", &headers, body).await.expect(202).json();
+        serve.http.json(method, &path, &token, json!({"reason": "compromised"})).await.expect(200);
+        let path = format!("/admin/api-keys/{}", key["id"].as_str().unwrap());
+        let record = serve.http.get(&path, BOOTSTRAP).await.expect(200).json();
+        assert_eq!(record["revoked_reason"], "compromised", "{record}");
+        let path = format!("/fax/{}", fax["id"].as_str().unwrap());
+        assert_eq!(serve.http.get(&path, BOOTSTRAP).await.expect(200).json()["state"], "held");
     }
 }
 

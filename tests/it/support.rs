@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,10 +16,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+pub mod receiver;
+pub mod witness;
+
+use witness::Witness;
+
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pagewire");
 /// A bootstrap key for appliances that have no other.
 pub const BOOTSTRAP: &str = "bootstrap-key-of-the-tests";
+
+/// However full the disk of who runs the tests is.
+const STOP_SENDS: (&str, &str) = ("PAGEWIRE_STOP_SENDS_PERCENT", "100");
 
 /// A folder of the repository.
 pub fn repository(path: &str) -> PathBuf {
@@ -38,6 +48,7 @@ impl Demo {
     pub fn start() -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["demo", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).env_clear();
+        command.env(STOP_SENDS.0, STOP_SENDS.1);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -102,6 +113,7 @@ impl Serve {
             .env_clear()
             .env("API_KEY", BOOTSTRAP)
             .env("PAGEWIRE_LOG", "warn")
+            .env(STOP_SENDS.0, STOP_SENDS.1)
             .stderr(log)
             .envs(env.iter().copied());
         let this = Self { process: Process(command.spawn().unwrap()), http: Http::new(address) };
@@ -114,6 +126,13 @@ impl Serve {
         self.process.signal(rustix::process::Signal::HUP);
     }
 
+    /// Ends it as a fault of its own would; whether it left a memory image behind.
+    pub fn abort(mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        self.process.signal(rustix::process::Signal::ABORT);
+        self.process.0.wait().unwrap().core_dumped()
+    }
+
     /// Ends it at once, as a power cut would.
     pub fn kill(mut self) {
         self.process.0.kill().unwrap();
@@ -123,6 +142,27 @@ impl Serve {
     pub fn terminate(mut self) -> Option<i32> {
         self.process.terminate();
         self.process.0.wait().unwrap().code()
+    }
+
+    /// Waits until the spool holds so many files, as it does once the sweep after a start has removed
+    /// what no row names.
+    pub async fn has_documents(&self, data_dir: &Path, expected: usize) {
+        let count = || files_below(&data_dir.join("spool")).len();
+        for _ in 0..200 {
+            if count() == expected {
+                return;
+            }
+            // The sweep runs beside requests; each request gives it time.
+            self.http.call(Method::GET, "/health", &[], "").await.expect(200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{} files, {expected} documents", count());
+    }
+
+    /// Waits until it is gone by itself; the signal that ended it.
+    pub async fn gone(mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        tokio::task::spawn_blocking(move || self.process.0.wait().unwrap().signal()).await.unwrap()
     }
 }
 
@@ -168,9 +208,19 @@ pub async fn on_the_appliance(data_dir: &Path, name: &str, arguments: &[&str], i
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A loopback address nobody listens on at this moment.
+/// A loopback address nobody listens on at this moment. Its port lies below those the system gives
+/// to connections by itself, and no other test process that runs now looks among the same ones, so
+/// that it stays free until it is listened on.
 pub fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().local_addr().unwrap()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = 10_000 + std::process::id() % 1_000 * 20;
+    loop {
+        let port = first + TRIED.fetch_add(1, Ordering::Relaxed) % 20;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// One answer.
@@ -198,14 +248,20 @@ impl Answer {
 }
 
 /// A client of one server; a connection per request unless [`Http::connect`] is used.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Http {
     pub address: SocketAddr,
+    witness: Option<Arc<Witness>>,
 }
 
 impl Http {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address }
+        Self { address, witness: None }
+    }
+
+    /// The same, with every answer told to a witness.
+    pub fn before(&self, witness: &Arc<Witness>) -> Self {
+        Self { witness: Some(witness.clone()), ..*self }
     }
 
     pub async fn connect(&self) -> Connection {
@@ -217,7 +273,7 @@ impl Http {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Ok(Connection(sender))
+        Ok(Connection { sender, witness: self.witness.clone() })
     }
 
     pub async fn call(
@@ -273,7 +329,10 @@ impl Http {
 }
 
 /// One kept-alive connection.
-pub struct Connection(SendRequest<Full<Bytes>>);
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    witness: Option<Arc<Witness>>,
+}
 
 impl Connection {
     pub async fn call(
@@ -283,18 +342,35 @@ impl Connection {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, hyper::Error> {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(&method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "localhost");
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.0.ready().await?;
-        let response = self.0.send_request(request.body(Full::new(body.into())).unwrap()).await?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request.body(Full::new(body.into())).unwrap()).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        if let Some(witness) = &self.witness {
+            witness.saw_answer(method.as_str(), path, &answer);
+        }
+        Ok(answer)
+    }
+}
+
+/// What a program printed into this file, once `text` is in it: it serves before it has said so.
+pub async fn once_printed(file: &Path, text: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let printed = std::fs::read_to_string(file).unwrap();
+        if printed.contains(text) {
+            return printed;
+        }
+        assert!(Instant::now() < deadline, "{text} was never printed: {printed}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, lowest first; ARCHITECTURE.md and `src/lib.rs` say the same.
 const FLOORS: &[&[&str]] = &[
-    &["clock", "fs", "id", "limits", "log", "secret"],
+    &["clock", "crash", "fs", "id", "limits", "log", "secret"],
     &["access", "codec", "fax"],
     &["db", "net", "seal", "spool"],
     &["audit", "auth", "convert", "events", "inbound", "sealing"],
-    &["import", "route"],
+    &["import", "route", "webhooks"],
     &["queue"],
     &["http"],
 ];
@@ -127,6 +127,10 @@ fn every_module_says_what_it_is() {
 fn no_file_is_too_long() {
     for folder in ["src", "tests", "web"] {
         for path in sources(&root().join(folder), &["rs", "ts", "svelte", "css"]) {
+            // Made from the API's description, and read by no one.
+            if path.ends_with("web/src/api/schema.ts") {
+                continue;
+            }
             let lines = std::fs::read_to_string(&path).unwrap().lines().count();
             assert!(lines <= LONGEST_FILE, "{} has {lines} lines", shown(&path));
         }
@@ -141,7 +145,7 @@ fn nothing_is_left_behind() {
         for word in leftovers {
             assert!(!text.contains(word), "{} contains {word}", shown(&path));
         }
-        if path.ends_with("tests.rs") {
+        if path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests")) {
             continue;
         }
         for line in product_lines(&text) {

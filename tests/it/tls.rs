@@ -9,7 +9,8 @@ use hyper::Method;
 use pagewire::clock::Clock;
 use pagewire::http::server::Server;
 use pagewire::net::tls::{Certificates, Source};
-use tokio::io::AsyncReadExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use warp::{Filter, Reply};
 
@@ -301,12 +302,53 @@ async fn an_own_certificate_is_shown_and_reloaded_on_sighup() {
     std::fs::write(&secure.authority, &second).unwrap();
     secure.serve.hang_up();
     // The signal is acted on at once, but nothing tells when: the new certificate itself does.
-    for _ in 0..50 {
-        if secure.curl(&[&url]).await.status.success() {
-            return;
-        }
+    let mut tries = 0;
+    while !secure.curl(&[&url]).await.status.success() {
+        tries += 1;
+        assert!(tries < 50, "the new certificate was not taken: {}", err(&secure.curl(&[&url]).await));
     }
-    panic!("the new certificate was not taken: {}", err(&secure.curl(&[&url]).await));
+    let rows = certificate_rows(&secure.serve.http, 2).await;
+    let [newest, oldest] = [&rows[0], &rows[1]];
+    assert_eq!((&newest["target"], &newest["actor"]), (&json!("certificate:https"), &json!("system")));
+    assert_eq!(newest["after"]["file"], certificate.to_str().unwrap());
+    assert_eq!(newest["before"]["fingerprint"], oldest["after"]["fingerprint"]);
+    assert_ne!(newest["after"]["fingerprint"], oldest["after"]["fingerprint"]);
+    assert_eq!(oldest["before"], Value::Null);
+}
+
+/// The audit log's rows about certificates, newest first, when there are so many.
+async fn certificate_rows(http: &Http, count: usize) -> Vec<Value> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let page = http.get("/admin/audit?action=certificate.changed", BOOTSTRAP).await.expect(200).json();
+        let rows = page["rows"].as_array().unwrap().clone();
+        if rows.len() >= count {
+            assert_eq!(rows.len(), count, "{page}");
+            return rows;
+        }
+        assert!(std::time::Instant::now() < deadline, "{page}");
+    }
+}
+
+/// The authority stays over a restart and is told of once; the certificate is made anew.
+#[tokio::test]
+async fn the_audit_log_has_the_authority_once_and_every_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free_address().to_string();
+    let env = [("PAGEWIRE_HTTPS_LISTEN", listen.as_str())];
+    let serve = Serve::start_with_https(folder.path(), &env).await;
+    let first = certificate_rows(&serve.http, 2).await;
+    let page = serve.http.call(Method::GET, "/ca", &[], "").await.expect(200);
+    assert_eq!(
+        (&first[0]["target"], &first[1]["target"]),
+        (&json!("certificate:https"), &json!("certificate:authority"))
+    );
+    let authority = first[1]["after"]["fingerprint"].as_str().unwrap();
+    assert!(String::from_utf8_lossy(&page.body).contains(authority), "what people compare");
+    assert_eq!(serve.terminate(), Some(0));
+    let serve = Serve::start_with_https(folder.path(), &env).await;
+    let rows = certificate_rows(&serve.http, 3).await;
+    assert_eq!(rows[0]["before"]["fingerprint"], first[0]["after"]["fingerprint"]);
 }
 
 #[tokio::test]
@@ -405,6 +447,31 @@ async fn plain_http_on_the_network_is_for_keys_only() {
     })
     .await;
     assert_eq!(out(&answer), "200", "{}", err(&answer));
+}
+
+#[tokio::test]
+async fn plain_http_on_the_https_port_is_told_to_use_https() {
+    let site = Secure::on_loopback().await;
+    let long =
+        format!("POST /fax HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n{}", "x".repeat(60_000));
+    for request in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "P", &long] {
+        let mut stream = TcpStream::connect(site.https).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 400 ")
+                && head.contains(&format!("Content-Length: {}\r\n", body.len()))
+        );
+        assert!(body.contains("https://"), "{answer}");
+    }
+    // What is neither HTTP nor TLS is hung up on as before.
+    let mut stream = TcpStream::connect(site.https).await.unwrap();
+    stream.write_all(b"hello\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
 }
 
 #[tokio::test]

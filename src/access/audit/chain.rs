@@ -177,6 +177,12 @@ impl Row {
         Some(at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
     }
 
+    /// Whether its hash is what this key makes of it.
+    fn is_genuine(&self, key: &AuditKey) -> bool {
+        let expected = self.canonical().map(|text| key.mac(&[&self.prev_hash.0, text.as_bytes()]));
+        expected.is_some_and(|expected| expected.0.ct_eq(&self.hash.0).into())
+    }
+
     /// One line of JSON with everything, hashes too, names sorted. Of a damaged row as much as can
     /// be said.
     pub fn line(&self) -> String {
@@ -382,23 +388,120 @@ impl Fault {
     }
 }
 
+/// Damage that somebody took note of: what a row `audit.damage_accepted` says, which nobody can
+/// write without the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The first number that was wrong then.
+    from: i64,
+    /// Where the log ended then; the row follows it.
+    end: Place,
+}
+
+impl Acceptance {
+    /// Name under which the row tells the first number that was wrong.
+    pub const FROM: &'static str = "first_bad_seq";
+
+    /// What this row accepts; `None` of another row, and of one that is not genuine.
+    pub fn of(row: &Row, key: &AuditKey) -> Option<Self> {
+        if row.action != Action::AuditDamageAccepted.as_str() || !row.is_genuine(key) {
+            return None;
+        }
+        let told: serde_json::Value = serde_json::from_str(row.after.as_deref()?).ok()?;
+        Some(Self {
+            from: told[Self::FROM].as_i64()?,
+            end: Place { seq: row.seq.checked_sub(1)?, hash: row.prev_hash },
+        })
+    }
+
+    /// Whether it is about this. Never about an anchor: that one speaks for what was there before.
+    fn covers(&self, fault: &Fault) -> bool {
+        let is_of_rows = !matches!(fault, Fault::AnchorDiffers { .. } | Fault::AnchorBeyond { .. });
+        is_of_rows && (self.from..=self.end.seq).contains(&fault.seq())
+    }
+}
+
+/// Damage that was met and had been accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What is wrong first.
+    pub fault: Fault,
+    /// The last number that proves nothing.
+    pub through: i64,
+}
+
 /// Takes the rows in order and names the first that is wrong.
 #[derive(Debug)]
 pub struct Verifier<'a> {
     key: &'a AuditKey,
     last: Place,
     anchor: Option<Anchor>,
+    accepted: Vec<Acceptance>,
+    known: Vec<Known>,
+    /// Rows up to here prove nothing.
+    given_up: i64,
     rows: u64,
 }
 
 impl<'a> Verifier<'a> {
     /// For the rows after `start`, comparing with `anchor` on the way.
     pub fn new(key: &'a AuditKey, start: Place, anchor: Option<Anchor>) -> Self {
-        Self { key, last: start, anchor, rows: 0 }
+        Self {
+            key,
+            last: start,
+            anchor,
+            accepted: Vec::new(),
+            known: Vec::new(),
+            given_up: i64::MIN,
+            rows: 0,
+        }
+    }
+
+    /// With damage that somebody took note of: behind it the verification goes on.
+    pub fn accepting(self, accepted: Vec<Acceptance>) -> Self {
+        Self { accepted, ..self }
     }
 
     /// The next row, by its number.
     pub fn take(&mut self, row: &Row) -> Result<(), Fault> {
+        if row.seq <= self.given_up {
+            return match self.anchor {
+                Some(anchor) if anchor.seq == row.seq && anchor.hash != row.hash => {
+                    Err(Fault::AnchorDiffers { seq: row.seq })
+                }
+                _ => Ok(()),
+            };
+        }
+        match self.follow(row) {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                self.excuse(fault)?;
+                self.take(row)
+            }
+        }
+    }
+
+    /// The last number that proves nothing, because it stands in accepted damage.
+    pub fn given_up(&self) -> i64 {
+        self.given_up
+    }
+
+    /// Goes on behind accepted damage, if this is it.
+    pub fn excuse(&mut self, fault: Fault) -> Result<(), Fault> {
+        let Some(accepted) = self.accepted.iter().find(|accepted| accepted.covers(&fault)) else {
+            return Err(fault);
+        };
+        (self.last, self.given_up) = (accepted.end, accepted.end.seq);
+        self.known.push(Known { fault, through: accepted.end.seq });
+        Ok(())
+    }
+
+    /// The accepted damage that was met.
+    pub fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    fn follow(&mut self, row: &Row) -> Result<(), Fault> {
         let seq = row.seq;
         if seq <= self.last.seq {
             return Err(Fault::Misplaced { seq });
@@ -409,8 +512,7 @@ impl<'a> Verifier<'a> {
         if row.prev_hash != self.last.hash {
             return Err(Fault::Unlinked { seq });
         }
-        let expected = row.canonical().map(|text| self.key.mac(&[&row.prev_hash.0, text.as_bytes()]));
-        if !expected.is_some_and(|expected| expected.0.ct_eq(&row.hash.0).into()) {
+        if !row.is_genuine(self.key) {
             return Err(Fault::Altered { seq });
         }
         if row.action == Action::AuditBroken.as_str() {
@@ -463,83 +565,4 @@ impl<'a> Verifier<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Context, Via};
-    use super::*;
-
-    fn key() -> AuditKey {
-        AuditKey::new(&Secret::new(std::array::from_fn(|index| index as u8)))
-    }
-
-    /// The hashes were computed with an independent implementation (Python: hmac, hashlib, json).
-    #[test]
-    fn rows_are_linked_as_documented() {
-        let context = Context {
-            actor: "key:0123456789ab".into(),
-            via: Via::Api,
-            address: Some("192.0.2.7".parse().unwrap()),
-            request_id: Some("0190b3c0000070008000000000000000".parse().unwrap()),
-        };
-        let at = "2026-01-01T00:00:00.007Z".parse().unwrap();
-        let event = context
-            .event(Action::ApiKeyCreated, "00ff00ff00ff".parse::<crate::access::token::KeyId>().unwrap(), at)
-            .after(Snapshot::new().with("scopes", ["fax:send"]).with("name", "Öffnung \"1\"\n"));
-        let first = Row::following(&key(), Place::BEGINNING, &event).unwrap();
-        assert_eq!(first.canonical().unwrap(), GOLDEN);
-        assert_eq!(first.hash.to_string(), FIRST);
-        let event = Context::system()
-            .event(Action::SettingsChanged, super::super::Target::new("settings", "line.route"), at)
-            .before(Snapshot::new().with("value", "simulator"))
-            .reason(Some("try".into()));
-        let second = Row::following(&key(), first.place(), &event).unwrap();
-        assert_eq!(second.hash.to_string(), SECOND);
-        assert_eq!(
-            second.line(),
-            format!(
-                "{{\"action\":\"settings.changed\",\"actor\":\"system\",\"address\":null,\"after\":null,\
-                 \"before\":{{\"value\":\"simulator\"}},\"hash\":\"{SECOND}\",\"prev_hash\":\"{FIRST}\",\
-                 \"reason\":\"try\",\"request_id\":null,\"seq\":2,\"target\":\"settings:line.route\",\
-                 \"time\":\"2026-01-01T00:00:00.007Z\",\"via\":\"system\"}}"
-            )
-        );
-        let mark = Mark::sign(&key(), MarkName::Head, second.place(), 0, 1_767_225_600_007);
-        assert_eq!(mark.mac.to_string(), HEAD);
-        assert!(mark.is_genuine(&key(), MarkName::Head) && !mark.is_genuine(&key(), MarkName::Checkpoint));
-    }
-
-    const GOLDEN: &str = "{\"action\":\"api_key.created\",\"actor\":\"key:0123456789ab\",\"address\":\"192.0.2.7\",\
-        \"after\":{\"name\":\"Öffnung \\\"1\\\"\\n\",\"scopes\":[\"fax:send\"]},\"before\":null,\"reason\":null,\
-        \"request_id\":\"0190b3c0000070008000000000000000\",\"seq\":1,\"target\":\"api_key:00ff00ff00ff\",\
-        \"time\":\"2026-01-01T00:00:00.007Z\",\"via\":\"api\"}";
-    const FIRST: &str = "656e04d72ecdaf6f7c9a715fbf857797720aa40859933dd5ec14cbe2628e396a";
-    const SECOND: &str = "d7b4d05bdfd2466c4df8ca366a1d3781732b5852b143db9c30f9100a54a2e186";
-    const HEAD: &str = "4a2130df8734dbefdf78fd97307ca76f082acc6354a45b10f49ba3bb1c8fa71a";
-
-    #[test]
-    fn columns_cannot_trade_bytes() {
-        let event = Context::system()
-            .event(Action::SettingsChanged, super::super::Target::new("settings", "x"), Timestamp::UNIX_EPOCH)
-            .after(Snapshot::new().with("a", 1).with("before", 2));
-        let row = Row::following(&key(), Place::BEGINNING, &event).unwrap();
-        assert_eq!(row.after.as_deref(), Some("{\"a\":1,\"before\":2}"));
-        let verify = |row: &Row| Verifier::new(&key(), Place::BEGINNING, None).take(row);
-        verify(&row).unwrap();
-        let traded =
-            Row { after: Some("{\"a\":1".into()), before: Some("2},\"before\":null".into()), ..row.clone() };
-        let spelled_out = Row { before: Some("null".into()), ..row };
-        for forged in [traded, spelled_out] {
-            assert_eq!(verify(&forged), Err(Fault::Altered { seq: 1 }));
-        }
-    }
-
-    #[test]
-    fn reads_anchors() {
-        let hash = "0f".repeat(32);
-        let anchor: Anchor = format!("12:{hash}").parse().unwrap();
-        assert_eq!((anchor.seq, anchor.hash.to_string()), (12, hash.clone()));
-        for wrong in ["", "12", &hash, &format!("0:{hash}"), &format!("-1:{hash}"), &format!("12:{hash}0")] {
-            assert_eq!(wrong.parse::<Anchor>(), Err(InvalidAnchor), "{wrong}");
-        }
-        assert!(format!("1:{}é", "0".repeat(62)).parse::<Anchor>().is_err());
-    }
-}
+mod tests;

@@ -40,6 +40,8 @@ named! {
         ApiKeyChanged = "api_key.changed",
         /// The token of a recoverable API key was shown.
         ApiKeyRevealed = "api_key.revealed",
+        /// Somebody asked whose a token is that was found somewhere.
+        ApiKeyIdentified = "api_key.identified",
         /// A revoked API key was taken out of its owner's list.
         ApiKeyHidden = "api_key.hidden",
         /// A user account was made.
@@ -70,26 +72,61 @@ named! {
         SessionEnded = "session.ended",
         /// Settings were changed.
         SettingsChanged = "settings.changed",
+        /// A range of numbers was opened or closed, a number allowed, blocked or forgotten.
+        PolicyChanged = "policy.changed",
+        /// All dialling was stopped.
+        DiallingPaused = "dialling.paused",
+        /// Dialling went on.
+        DiallingResumed = "dialling.resumed",
         /// A TLS certificate was made or installed.
         CertificateChanged = "certificate.changed",
         /// The recovery key was made or replaced.
         RecoveryKeyMade = "seal.recovery_key_made",
         /// The data key was wrapped anew.
         SealRewrapped = "seal.rewrapped",
+        /// A new sealing key was made with the recovery key.
+        SealRecovered = "seal.recovered",
         /// The store was brought back from a backup.
         StoreRestored = "store.restored",
         /// Keys or faxes came from another system's database.
         StoreImported = "store.imported",
         /// A fax was cancelled.
         FaxCancelled = "fax.cancelled",
+        /// The number, time or urgency of a fax was changed before it was sent.
+        FaxAltered = "fax.altered",
+        /// A fax was held by a person.
+        FaxHeld = "fax.held",
+        /// A held fax was let go.
+        FaxReleased = "fax.released",
+        /// The pages of a fax were sent again.
+        FaxResent = "fax.resent",
+        /// A fax was deleted, because its time was over or the disk low.
+        FaxDeleted = "fax.deleted",
+        /// A received fax was marked as read or unread, assigned, or got a note.
+        InboundChanged = "inbound.changed",
+        /// The pages of a received fax were sent on as a new fax.
+        InboundForwarded = "inbound.forwarded",
         /// Pages of a fax were shown.
         ContentViewed = "content.viewed",
+        /// A webhook was made.
+        WebhookCreated = "webhook.created",
+        /// Name, address, types or state of a webhook were changed.
+        WebhookChanged = "webhook.changed",
+        /// A webhook got a new secret.
+        WebhookRotated = "webhook.rotated",
+        /// A webhook was removed.
+        WebhookRemoved = "webhook.removed",
+        /// A webhook is told again what happened.
+        WebhookReplayed = "webhook.replayed",
         /// The audit log was exported.
         AuditExported = "audit.exported",
         /// The oldest rows of the audit log were removed, as its retention says.
         AuditPruned = "audit.pruned",
         /// The end of the audit log was not where it had been noted: somebody touched the database.
         AuditBroken = "audit.broken",
+        /// Somebody on the machine took note of damage to the log: rows from there up to this one
+        /// prove nothing any more, those that follow do.
+        AuditDamageAccepted = "audit.damage_accepted",
     }
 }
 

@@ -76,7 +76,7 @@ impl KeyRing {
         }
         let id = self.unused_id()?;
         let owner = self.state().account_named(ACCOUNT).ok_or(AuthError::NoAccount)?;
-        let (policy, now) = (self.parts.reveal_policy, self.parts.clock.now());
+        let (policy, now) = (self.reveal_policy(), self.parts.clock.now());
         let record = plan_account_key(id, &owner, policy, &by, now);
         let token = Token::generate(id, record.kind.mode())?;
         let secret = self.hashed(&token).await?;

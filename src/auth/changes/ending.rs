@@ -16,6 +16,7 @@ use crate::auth::{Actor, AuthError, KeyRing};
 use crate::db::DbError;
 use crate::db::keys::Ending;
 use crate::id::JobId;
+use crate::log::scrub;
 
 /// Longest reason of a revocation, in characters.
 const REASON_LEN: usize = 500;
@@ -65,7 +66,9 @@ impl KeyRing {
     }
 
     async fn revoke_key(&self, id: KeyId, asked: Revocation, by: Actor) -> Result<Revoked, AuthError> {
-        let reason = asked.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+        // Whoever ends a key in a hurry may paste it into the reason; that must not stop them.
+        let reason = asked.reason.map(|reason| scrub(reason.trim()).into_owned());
+        let reason = reason.filter(|reason| !reason.is_empty());
         if reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_LEN) {
             return Err(AuthError::invalid("reason", format!("takes at most {REASON_LEN} characters")));
         }

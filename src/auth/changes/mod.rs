@@ -122,7 +122,7 @@ impl KeyRing {
         let token = Token::generate(id, record.kind.mode())?;
         let secret = self.hashed(&token).await?;
         // What the policy no longer allows is not kept any longer.
-        let is_kept = record.recoverable && self.parts.reveal_policy.allows(record.kind);
+        let is_kept = record.recoverable && self.reveal_policy().allows(record.kind);
         let sealed = if is_kept { Some(self.sealed(&token)?) } else { None };
 
         let _changes = self.parts.changes.lock().await;
@@ -150,7 +150,7 @@ impl KeyRing {
             Actor::Cli { .. } => &self.parts.local,
             Actor::Caller(caller) => state.accounts.get(&caller.owner).ok_or(AuthError::NotFound)?,
         };
-        let (policy, now) = (self.parts.reveal_policy, self.parts.clock.now());
+        let (policy, now) = (self.reveal_policy(), self.parts.clock.now());
         let (record, owner) = minting::plan(id, new, by, own, |name| state.account_named(name), policy, now)?;
         let counts = |entry: &&Arc<Entry>| {
             entry.record.owner == record.owner

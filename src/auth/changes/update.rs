@@ -92,7 +92,7 @@ impl KeyRing {
                 "The token of this key is not kept: it was shown once, when it was made. Rotate the key to get a new one.",
             ));
         }
-        if !self.parts.reveal_policy.allows(record.kind) {
+        if !self.reveal_policy().allows(record.kind) {
             return Err(AuthError::NotRecoverable(
                 "The setting security.reveal_policy does not let this key be shown. Rotate the key to get a new one.",
             ));

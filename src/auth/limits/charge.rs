@@ -70,13 +70,12 @@ impl KeyRing {
     /// bootstrap key, the local socket and anonymous requests have no quota.
     pub fn charge(&self, caller: &Caller, ceiling: u32) -> Option<Charge> {
         let record = caller.record()?;
-        let meter = self.meter(&record.id)?;
-        let owner = self.overview(self.parts.clock.now()).owners.get(&record.owner).cloned();
-        let quota = Quota::of(record);
-        let mut state = meter.lock();
+        // Read once: windows are found by their place in time, so it does not matter who comes first.
         let now = self.parts.clock.now();
-        let (taken, left) = take(&mut state.windows, quota, owner.as_ref(), ceiling, now);
-        drop(state);
+        let meter = self.meter(&record.id)?;
+        let overview = self.overview(now);
+        let owner = overview.owners.get(&record.owner);
+        let (taken, left) = take(&mut meter.lock().windows, Quota::of(record), owner, ceiling, now);
         Some(Charge { taken, left, key: record.id, owner: record.owner, meter })
     }
 
@@ -185,7 +184,8 @@ fn take(
     if let Some(windows) = &mut owner_windows {
         windows.take(now);
     }
-    (Ok(()), Left::after(quota, ceiling, key.taken(now), now))
+    let taken = Taken { minute: taken.minute + 1, hour: taken.hour + 1 };
+    (Ok(()), Left::after(quota, ceiling, taken, now))
 }
 
 impl Left {

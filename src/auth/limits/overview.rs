@@ -31,7 +31,7 @@ pub(in crate::auth) struct Overview {
 }
 
 /// What the keys of one owner may do together, and have done.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Owner {
     pub(super) quota: Quota,
     pub(super) windows: Arc<Mutex<Windows>>,

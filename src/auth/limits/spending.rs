@@ -57,6 +57,18 @@ pub enum Overspent {
         /// New numbers a day.
         most: u32,
     },
+    /// There are more new numbers at once than are left of the day.
+    #[error(
+        "This key may dial {most} numbers a day that were never dialled before; {left} are left, and {new} of these are new."
+    )]
+    TooManyNew {
+        /// New numbers a day.
+        most: u32,
+        /// How many are left of that day.
+        left: u32,
+        /// How many new ones there are.
+        new: u32,
+    },
 }
 
 impl Overspent {
@@ -64,7 +76,7 @@ impl Overspent {
     pub const fn limit(self) -> &'static str {
         match self {
             Self::Pages { .. } => "pages",
-            Self::Destinations { .. } => "destinations",
+            Self::Destinations { .. } | Self::TooManyNew { .. } => "destinations",
         }
     }
 }
@@ -72,15 +84,24 @@ impl Overspent {
 impl KeyRing {
     /// What the caller's key may spend; `None` for callers without a key, who have no such limit.
     pub fn allowance(&self, caller: &Caller) -> Option<Allowance> {
-        let KeyRecord { id, kind, limits, .. } = caller.record()?;
+        Some(self.allowance_with(caller.record()?))
+    }
+
+    /// What this key may spend, whoever asks; `None` when there is no such key.
+    pub fn allowance_of(&self, key: KeyId) -> Option<Allowance> {
+        Some(self.allowance_with(&self.find(key)?.entry.record))
+    }
+
+    fn allowance_with(&self, record: &KeyRecord) -> Allowance {
+        let KeyRecord { id, kind, limits, .. } = record;
         let preset = kind.limits();
         let most = |own: Option<u32>, preset: Option<u32>| own.or(preset).unwrap_or(u32::MAX);
-        Some(Allowance {
+        Allowance {
             ring: self.clone(),
             key: *id,
             pages_per_day: most(limits.pages_per_day, preset.pages_per_day),
             new_destinations_per_day: most(limits.new_destinations_per_day, preset.new_destinations_per_day),
-        })
+        }
     }
 
     /// Seconds until the next day begins, at least 1.
@@ -91,45 +112,86 @@ impl KeyRing {
 }
 
 impl Allowance {
-    /// Spends, or refuses and spends nothing.
-    pub fn spend(&self, expense: Expense<'_>) -> Result<(), Overspent> {
-        let Some(meter) = self.ring.meter(&self.key) else { return Ok(()) };
-        let today = day_of(self.ring.parts.clock.now());
-        let mut state = meter.lock();
-        let day = state.spending.day(day_of(expense.at), today);
-        let left = self.pages_per_day.saturating_sub(day.pages);
-        if expense.pages > left {
-            return Err(Overspent::Pages { most: self.pages_per_day, left });
-        }
-        if !expense.is_known && !day.destinations.contains(expense.to) {
-            if day.destinations.len() >= self.new_destinations_per_day as usize {
-                return Err(Overspent::Destinations { most: self.new_destinations_per_day });
-            }
-            day.destinations.insert(expense.to.to_owned());
-        }
-        day.pages += expense.pages;
-        day.is_written = false;
-        Ok(())
+    /// Refuses what [`Allowance::spend`] would refuse at this moment, and spends nothing: before work
+    /// is put into a fax that cannot be sent.
+    pub fn check(&self, expense: Expense<'_>) -> Result<(), Overspent> {
+        self.check_all(&[expense])
     }
 
-    /// Counts pages that turned out later, when the fax was promised already.
-    pub fn add_pages(&self, pages: u32, at: Timestamp) {
-        self.change(at, |spent| spent.saturating_add(pages));
+    /// The same for faxes that are sent together, at the same time.
+    pub fn check_all(&self, expenses: &[Expense<'_>]) -> Result<(), Overspent> {
+        let Some(first) = expenses.first() else { return Ok(()) };
+        self.on_day(first.at, |day| self.room_for(expenses, day)).unwrap_or(Ok(()))
+    }
+
+    /// Spends, or refuses and spends nothing.
+    pub fn spend(&self, expense: Expense<'_>) -> Result<(), Overspent> {
+        self.spend_all(&[expense])
+    }
+
+    /// Spends on faxes that are sent together, at the same time: on all of them or on none.
+    pub fn spend_all(&self, expenses: &[Expense<'_>]) -> Result<(), Overspent> {
+        let Some(first) = expenses.first() else { return Ok(()) };
+        let spent = self.on_day(first.at, |day| {
+            self.room_for(expenses, day)?;
+            for expense in expenses {
+                if !expense.is_known && !day.destinations.contains(expense.to) {
+                    day.destinations.insert(expense.to.to_owned());
+                }
+                day.pages += expense.pages;
+            }
+            day.is_written = false;
+            Ok(())
+        });
+        spent.unwrap_or(Ok(()))
+    }
+
+    /// Spends on pages that turned out later, when the fax was taken in already; or refuses and
+    /// spends nothing.
+    pub fn spend_more(&self, pages: u32, at: Timestamp) -> Result<(), Overspent> {
+        let spent = self.on_day(at, |day| {
+            self.room_for_pages(pages, day)?;
+            day.pages += pages;
+            day.is_written = false;
+            Ok(())
+        });
+        spent.unwrap_or(Ok(()))
     }
 
     /// Gives back the pages of a fax that was not taken in after all. Its number stays counted, and
     /// is free for the rest of the day.
     pub fn give_back(&self, pages: u32, at: Timestamp) {
-        self.change(at, |spent| spent.saturating_sub(pages));
+        self.on_day(at, |day| {
+            day.pages = day.pages.saturating_sub(pages);
+            day.is_written = false;
+        });
     }
 
-    fn change(&self, at: Timestamp, pages: impl FnOnce(u32) -> u32) {
-        let Some(meter) = self.ring.meter(&self.key) else { return };
+    fn room_for(&self, expenses: &[Expense<'_>], day: &Day) -> Result<(), Overspent> {
+        let pages = expenses.iter().fold(0, |pages: u32, expense| pages.saturating_add(expense.pages));
+        self.room_for_pages(pages, day)?;
+        let is_new = |expense: &&Expense<'_>| !expense.is_known && !day.destinations.contains(expense.to);
+        let new = expenses.iter().filter(is_new).map(|expense| expense.to).collect::<BTreeSet<_>>().len();
+        let (most, new) = (self.new_destinations_per_day, u32::try_from(new).unwrap_or(u32::MAX));
+        let left = most.saturating_sub(u32::try_from(day.destinations.len()).unwrap_or(u32::MAX));
+        match (new, left) {
+            (new, left) if new <= left => Ok(()),
+            (_, 0) => Err(Overspent::Destinations { most }),
+            (new, left) => Err(Overspent::TooManyNew { most, left, new }),
+        }
+    }
+
+    fn room_for_pages(&self, pages: u32, day: &Day) -> Result<(), Overspent> {
+        let left = self.pages_per_day.saturating_sub(day.pages);
+        if pages > left { Err(Overspent::Pages { most: self.pages_per_day, left }) } else { Ok(()) }
+    }
+
+    /// What was spent on the day of `at`, under its lock; `None` when the key is gone.
+    fn on_day<T>(&self, at: Timestamp, act: impl FnOnce(&mut Day) -> T) -> Option<T> {
+        let meter = self.ring.meter(&self.key)?;
         let today = day_of(self.ring.parts.clock.now());
         let mut state = meter.lock();
-        let day = state.spending.day(day_of(at), today);
-        day.pages = pages(day.pages);
-        day.is_written = false;
+        Some(act(state.spending.day(day_of(at), today)))
     }
 }
 
@@ -217,6 +279,13 @@ mod tests {
         }
         let most = Err(Overspent::Destinations { most: 20 });
         assert_eq!(spend(&fixture, &key, 20, 1, false), most);
+        let foreseen = |pages, is_known| {
+            let now = fixture.clock.now();
+            let expense = Expense { to: "+15550000020", pages, is_known, at: now };
+            fixture.ring.allowance(&key).unwrap().check(expense)
+        };
+        assert_eq!((foreseen(1, false), foreseen(180, true)), (most, Ok(())));
+        assert_eq!(foreseen(181, true), Err(Overspent::Pages { most: 200, left: 180 }), "asking spent none");
         spend(&fixture, &key, 3, 1, false).unwrap();
         spend(&fixture, &key, 20, 1, true).unwrap();
         assert_eq!(spend(&fixture, &key, 3, 179, true), Err(Overspent::Pages { most: 200, left: 178 }));
@@ -224,6 +293,19 @@ mod tests {
         assert_eq!(spend(&fixture, &key, 3, 1, true), Err(Overspent::Pages { most: 200, left: 0 }));
         fixture.ring.allowance(&key).unwrap().give_back(2, fixture.clock.now());
         spend(&fixture, &key, 3, 2, true).unwrap();
+
+        let group = |numbers: &'static [&'static str], pages| {
+            let at = fixture.clock.now() + SignedDuration::from_hours(48);
+            let expenses: Vec<_> =
+                numbers.iter().map(|to| Expense { to, pages, is_known: false, at }).collect();
+            fixture.ring.allowance(&key).unwrap().spend_all(&expenses)
+        };
+        assert_eq!(group(&["a", "b", "c"], 67), Err(Overspent::Pages { most: 200, left: 200 }));
+        group(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], 1).unwrap();
+        group(&["k", "l", "m", "n", "o", "p", "q", "r"], 1).unwrap();
+        let too_many = Overspent::TooManyNew { most: 20, left: 2, new: 3 };
+        assert_eq!(group(&["a", "s", "t", "u", "u"], 1), Err(too_many), "all of them or none");
+        group(&["a", "s", "t"], 1).unwrap();
 
         assert_eq!(fixture.ring.day_ends_s(), 24 * 3600);
         let tomorrow = fixture.clock.now() + SignedDuration::from_hours(24);
@@ -248,7 +330,7 @@ mod tests {
         };
         spend(&fixture, &bounded, 1, 2, false).unwrap();
         fixture.ring.flush_usage().await.unwrap();
-        fixture.ring.allowance(&bounded).unwrap().add_pages(2, fixture.clock.now());
+        fixture.ring.allowance(&bounded).unwrap().spend_more(2, fixture.clock.now()).unwrap();
         fixture.ring.flush_usage().await.unwrap();
         fixture.restart().await;
         assert_eq!(spend(&fixture, &bounded, 2, 1, false), Err(Overspent::Destinations { most: 1 }));

@@ -8,6 +8,7 @@
 mod bounds;
 mod change;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,12 +21,13 @@ use super::{AuthError, Caller};
 use crate::access::cidr::Cidr;
 use crate::access::kind::{ADMIN_LIFE, Kind, Limits, RevealPolicy};
 use crate::access::origin::Origin;
-use crate::access::records::{AccountKind, AccountRecord, AccountStatus, KeyRecord, Status};
+use crate::access::records::{AccountKind, AccountRecord, AccountStatus, KeyRecord};
 use crate::access::resources::Resources;
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
 use crate::id::AccountId;
+use crate::log::scrub;
 
 /// Longest name of a key, in characters: one line of a list.
 const NAME_LEN: usize = 100;
@@ -104,30 +106,17 @@ pub(super) fn plan(
     check_kind(new, by, now)?;
     let owner = owner(new, by, own, find, now)?;
     let mut record = KeyRecord {
-        id,
-        kind: new.kind,
         name,
         note,
-        owner: owner.record().id,
         scopes: scopes(new, by)?,
         resources: new.resources.clone(),
         ip_allow: new.ip_allow.clone(),
         allowed_origins: new.allowed_origins.clone(),
         limits: new.limits,
         recoverable: new.recoverable,
-        hidden: false,
-        status: Status::Active,
-        generation: 1,
         not_before: new.not_before,
         expires_at: new.expires_at,
-        created_at: now,
-        created_by: by.to_string(),
-        last_used_at: None,
-        last_used_ip: None,
-        use_count: 0,
-        revoked_at: None,
-        revoked_by: None,
-        revoked_reason: None,
+        ..KeyRecord::new(id, new.kind, owner.record().id, by.to_string(), now)
     };
     bound_as_maker(&mut record, by);
     set_life(&mut record, now)?;
@@ -148,30 +137,10 @@ pub(super) fn plan_account_key(
     now: Timestamp,
 ) -> KeyRecord {
     KeyRecord {
-        id,
-        kind: Kind::Account,
         name: "Account key".to_owned(),
-        note: None,
-        owner: owner.id,
         scopes: ACCOUNT_SCOPES.iter().copied().collect(),
-        resources: Resources::default(),
-        ip_allow: Vec::new(),
-        allowed_origins: Vec::new(),
-        limits: Limits::default(),
         recoverable: policy.allows(Kind::Account),
-        hidden: false,
-        status: Status::Active,
-        generation: 1,
-        not_before: None,
-        expires_at: None,
-        created_at: now,
-        created_by: by.to_string(),
-        last_used_at: None,
-        last_used_ip: None,
-        use_count: 0,
-        revoked_at: None,
-        revoked_by: None,
-        revoked_reason: None,
+        ..KeyRecord::new(id, Kind::Account, owner.id, by.to_string(), now)
     }
 }
 
@@ -276,7 +245,16 @@ pub(super) fn line(field: &'static str, text: &str, longest: usize) -> Result<St
     if text.chars().count() > longest || text.chars().any(char::is_control) {
         return Err(AuthError::invalid(field, format!("takes 1 to {longest} characters on one line")));
     }
+    check_no_token(field, text)?;
     Ok(text.to_owned())
+}
+
+/// Refuses a token where others would read it: lists, records and logs show names and remarks.
+fn check_no_token(field: &'static str, text: &str) -> Result<(), AuthError> {
+    if matches!(scrub(text), Cow::Owned(_)) {
+        return Err(AuthError::invalid(field, "has an API key in it, which others would see; leave it out"));
+    }
+    Ok(())
 }
 
 fn note(note: Option<&str>) -> Result<Option<String>, AuthError> {
@@ -284,6 +262,7 @@ fn note(note: Option<&str>) -> Result<Option<String>, AuthError> {
     if note.is_some_and(|note| note.chars().count() > NOTE_LEN) {
         return Err(AuthError::invalid("note", format!("takes at most {NOTE_LEN} characters")));
     }
+    check_no_token("note", note.unwrap_or_default())?;
     Ok(note.map(str::to_owned))
 }
 

@@ -25,6 +25,8 @@ pub(in crate::auth) fn invalid<T: std::fmt::Debug>(result: Result<T, AuthError>)
     }
 }
 
+const TOKEN: &str = "fbk_live_0123456789ab_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLM";
+
 #[tokio::test]
 async fn an_order_is_checked_field_by_field() {
     let fixture = Fixture::new().await;
@@ -36,6 +38,9 @@ async fn an_order_is_checked_field_by_field() {
         (named("two\nlines"), "name"),
         (named(&"x".repeat(101)), "name"),
         (NewKey { note: Some("x".repeat(501)), ..named("a") }, "note"),
+        (named(&format!("for {TOKEN}")), "name"),
+        (NewKey { note: Some(format!("was {TOKEN}")), ..named("a") }, "note"),
+        (NewKey { owner: Some(TOKEN[..40].to_owned()), ..named("a") }, "owner"),
         (NewKey { scopes: Some(ScopeSet::EMPTY), ..named("a") }, "scopes"),
         (NewKey { expires_at: Some(now), ..named("a") }, "expires_at"),
         (NewKey { expires_at: days(1), not_before: days(2), ..named("a") }, "expires_at"),

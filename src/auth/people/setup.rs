@@ -56,14 +56,14 @@ impl People {
     }
 
     /// A link for the first administrator; the one before stops working.
-    pub async fn renew_setup_link(&self) -> Result<Link, PeopleError> {
+    pub async fn renew_setup_link(&self, by: Context) -> Result<Link, PeopleError> {
         let _changes = self.parts.ring.parts.changes.lock().await;
         if !self.needs_setup() {
             return Err(PeopleError::State(
                 "There is an administrator already; 'pagewire admin reset' helps one who cannot sign in.",
             ));
         }
-        self.store_link(None, SETUP_LIFE, false, Context::system()).await
+        self.store_link(None, SETUP_LIFE, false, by).await
     }
 
     /// Makes the first administrator, or gives an invited person their password; signs them in.

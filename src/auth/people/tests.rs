@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::totp::tests::shown_code;
 use super::*;
+use crate::access::audit::Context;
 use crate::access::kind::Kind;
 use crate::access::people::PersonRecord;
 use crate::access::records::{AccountKind, AccountStatus};
@@ -37,7 +38,7 @@ impl House {
     /// A house with this administrator, signed in at the desk.
     async fn of(name: &str) -> (Self, SignedIn) {
         let house = Self::new().await;
-        let link = house.people.renew_setup_link().await.unwrap();
+        let link = house.people.renew_setup_link(Context::system()).await.unwrap();
         let signed_in = house.people.redeem(redemption(&link, Some(name), DESK)).await.unwrap();
         (house, signed_in)
     }
@@ -127,8 +128,8 @@ fn wait_of(result: Result<SignedIn, PeopleError>) -> u64 {
 async fn the_setup_link_makes_one_administrator_from_near_and_in_time() {
     let house = House::new().await;
     assert!(house.people.needs_setup());
-    let replaced = house.people.renew_setup_link().await.unwrap();
-    let link = house.people.renew_setup_link().await.unwrap();
+    let replaced = house.people.renew_setup_link(Context::system()).await.unwrap();
+    let link = house.people.renew_setup_link(Context::system()).await.unwrap();
     let redeem =
         async |link: &Link, address| house.people.redeem(redemption(link, Some("anna"), address)).await;
     assert!(matches!(redeem(&replaced, DESK).await, Err(PeopleError::BadLink)));
@@ -140,19 +141,19 @@ async fn the_setup_link_makes_one_administrator_from_near_and_in_time() {
     house.pass(30 * 60).await;
     assert!(matches!(redeem(&link, DESK).await, Err(PeopleError::BadLink)), "too old");
 
-    let link = house.people.renew_setup_link().await.unwrap();
+    let link = house.people.renew_setup_link(Context::system()).await.unwrap();
     house.pass(30 * 60 - 1).await;
     let anna = redeem(&link, DESK).await.unwrap();
     assert_eq!((anna.caller.role, anna.caller.label()), (Role::GlobalAdmin, "user:anna".to_owned()));
     assert!(house.is_in(&anna) && !house.people.needs_setup());
     assert!(matches!(redeem(&link, DESK).await, Err(PeopleError::BadLink)), "used");
-    assert!(matches!(house.people.renew_setup_link().await, Err(PeopleError::State(_))));
+    assert!(matches!(house.people.renew_setup_link(Context::system()).await, Err(PeopleError::State(_))));
 }
 
 #[tokio::test]
 async fn two_who_hold_the_setup_link_do_not_both_get_in() {
     let house = House::new().await;
-    let link = house.people.renew_setup_link().await.unwrap();
+    let link = house.people.renew_setup_link(Context::system()).await.unwrap();
     let (one, other) = tokio::join!(
         house.people.redeem(redemption(&link, Some("anna"), DESK)),
         house.people.redeem(redemption(&link, Some("otto"), DESK))

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::access::audit::chain::Anchor;
+use crate::access::audit::chain::{Anchor, Known};
 
 const ROWS: i64 = 200;
 /// Printed with every failure; change it to look elsewhere.
@@ -46,14 +46,27 @@ async fn of_rows(count: i64) -> (tempfile::TempDir, Db) {
 
 /// What a verification says of the log as it stands.
 async fn verify(db: &Db, anchor: Option<Anchor>) -> Result<u64, Fault> {
+    verify_knowing(db, anchor).await.map(|(rows, _)| rows)
+}
+
+/// The same, with the damage that was accepted.
+async fn verify_knowing(db: &Db, anchor: Option<Anchor>) -> Result<(u64, Vec<Known>), Fault> {
     let key = db.audit_key().unwrap();
     let page = db.audit_page(None, 10_000).await.unwrap();
     let genuine = |mark: Option<Mark>, name| mark.filter(|mark| mark.is_genuine(&key, name));
     let start = genuine(page.checkpoint, MarkName::Checkpoint).map_or(Place::BEGINNING, |mark| mark.place);
-    let mut verifier = Verifier::new(&key, start, anchor);
+    let accepted = db.audit_accepted().await.unwrap();
+    let mut verifier = Verifier::new(&key, start, anchor).accepting(accepted);
     page.rows.iter().try_for_each(|row| verifier.take(row))?;
     verifier.end(genuine(page.head, MarkName::Head).map(|mark| mark.place))?;
-    Ok(verifier.rows())
+    Ok((verifier.rows(), verifier.known().to_vec()))
+}
+
+/// Takes note of damage that begins at this row.
+async fn accept(db: &Db, first_bad_seq: i64, number: i64) {
+    let told = Snapshot::new().with(Acceptance::FROM, first_bad_seq);
+    let event = Context::cli(0).event(Action::AuditDamageAccepted, Target::new("audit", "log"), at(number));
+    db.audited(event.after(told)).record().await.unwrap();
 }
 
 /// Does something to the stored log behind everybody's back, and undoes it after `look`.
@@ -298,4 +311,85 @@ async fn rows_are_found_by_what_they_tell() {
     assert_eq!(list(window.clone(), None, 9).await, [31, 6, 5, 4], "by time, not by number");
     assert_eq!(list(AuditFilter { actor: Some("system".into()), ..window }, None, 9).await, [31]);
     assert!(list(AuditFilter { from: Some(at(400)), ..all() }, None, 9).await.is_empty());
+}
+
+#[tokio::test]
+async fn behind_accepted_damage_the_log_goes_on_and_is_pruned() {
+    let (_folder, db) = of_rows(20).await;
+    execute(&db, "UPDATE audit SET actor = 'x' WHERE seq = 4").await;
+    execute(&db, "DELETE FROM audit WHERE seq = 9").await;
+    let prune = async |until: i64| db.prune_audit(at(until), 100, at(1000)).await.unwrap();
+    assert_eq!(verify(&db, None).await, Err(Fault::Altered { seq: 4 }));
+    assert_eq!(prune(6).await, Pruned::Kept(Fault::Altered { seq: 4 }));
+    accept(&db, 4, 21).await;
+    db.audited(numbered(22)).and([numbered(23)]).record().await.unwrap();
+    let known = |fault| vec![Known { fault, through: 20 }];
+    assert_eq!(verify_knowing(&db, None).await, Ok((6, known(Fault::Altered { seq: 4 }))));
+
+    // It covers what it says and nothing else, and nobody makes one without the key.
+    let (cut, altered) = (Fault::Altered { seq: 22 }, Fault::Altered { seq: 4 });
+    for (sql, expected) in [
+        ("UPDATE audit SET actor = 'x' WHERE seq = 22", cut),
+        ("UPDATE audit SET actor = 'x' WHERE seq = 2", Fault::Altered { seq: 2 }),
+        ("DELETE FROM audit WHERE seq = 21", altered.clone()),
+        ("UPDATE audit SET after = '{\"first_bad_seq\":1}' WHERE seq = 21", altered.clone()),
+        (
+            "UPDATE audit SET action = 'audit.damage_accepted', after = '{\"first_bad_seq\":2}' WHERE seq = 3",
+            Fault::Altered { seq: 3 },
+        ),
+    ] {
+        assert_eq!(tampered(&db, sql).await, Err(expected), "{sql}");
+    }
+    let anchor = db.audit_row(12).unwrap().unwrap().place();
+    assert_eq!(verify(&db, Some(anchor)).await, Ok(6));
+    let other = Place { hash: Hash::ZERO, ..anchor };
+    assert_eq!(
+        verify(&db, Some(other)).await,
+        Err(Fault::AnchorDiffers { seq: 12 }),
+        "an anchor is not excused"
+    );
+
+    assert_eq!(prune(6).await, Pruned::Rows(5));
+    let missing = Fault::Missing { first: 9, last: 9 };
+    // 6 to 8, 21 to 23, and the row of the pruning.
+    assert_eq!(verify_knowing(&db, None).await, Ok((7, known(missing))));
+    assert_eq!(prune(21).await, Pruned::Rows(14));
+    assert_eq!(verify_knowing(&db, None).await, Ok((5, Vec::new())));
+    assert_eq!(prune(23).await, Pruned::Rows(2), "the acceptance too, when its time has come");
+    assert_eq!(verify_knowing(&db, None).await, Ok((4, Vec::new())));
+}
+
+#[tokio::test]
+async fn each_kind_of_damage_can_be_accepted() {
+    let cases: &[(&str, bool)] = &[
+        ("DELETE FROM audit_marks WHERE name = 'head'", true),
+        ("UPDATE audit_marks SET seq = 12 WHERE name = 'head'", true),
+        ("DELETE FROM audit WHERE seq > 15", false),
+        ("DELETE FROM audit WHERE seq < 3", false),
+        ("UPDATE audit SET hash = zeroblob(32) WHERE seq = 20", false),
+        ("UPDATE audit SET seq = -1 WHERE seq = 1", false),
+    ];
+    for (sql, writes_on) in cases {
+        let (_folder, db) = of_rows(20).await;
+        execute(&db, sql).await;
+        if *writes_on {
+            db.audited(numbered(21)).record().await.unwrap();
+        }
+        let fault = verify(&db, None).await.unwrap_err();
+        accept(&db, fault.seq(), 22).await;
+        db.audited(numbered(23)).record().await.unwrap();
+        let (_, known) = verify_knowing(&db, None).await.unwrap_or_else(|fault| panic!("{sql}: {fault}"));
+        assert_eq!(known.len(), 1, "{sql}");
+        assert!(matches!(db.prune_audit(at(23), 100, at(1000)).await.unwrap(), Pruned::Rows(_)), "{sql}");
+        assert!(matches!(verify_knowing(&db, None).await, Ok((_, known)) if known.is_empty()), "{sql}");
+    }
+    // A forged note of what was pruned.
+    let (_folder, db) = of_rows(20).await;
+    assert_eq!(db.prune_audit(at(6), 100, at(1000)).await.unwrap(), Pruned::Rows(5));
+    execute(&db, "UPDATE audit_marks SET seq = 3 WHERE name = 'checkpoint'").await;
+    let kept = Pruned::Kept(Fault::Checkpoint { first: 6 });
+    assert_eq!(db.prune_audit(at(10), 100, at(1000)).await.unwrap(), kept);
+    accept(&db, 6, 22).await;
+    assert_eq!(db.prune_audit(at(10), 100, at(1000)).await.unwrap(), Pruned::Rows(4));
+    verify(&db, None).await.unwrap();
 }

@@ -1,14 +1,15 @@
 //! The `jobs` table: one row per fax to send.
 //!
 //! Owns: storing what a transition made, with its events, in one change ([`store`]); reading jobs
-//! back. Its folder has what the dispatcher asks ([`dispatch`]), what a start needs ([`recovery`])
-//! and what lists show ([`list`]). Refuses: to change a state by itself; every state written here
+//! back. Its folder has how new ones come in ([`accept`]), what the dispatcher asks ([`dispatch`]),
+//! what a start needs ([`recovery`]) and what lists show ([`list`]). Refuses: to change a state by itself; every state written here
 //! comes out of a [`Moved`].
 //!
 //! Invariant of `blocked`: whenever a queued job is blocked, another job to its number is under
 //! way, waiting, or queued and not blocked; and each job that leaves the number, for good or to be
 //! held, unblocks the next one in the same transaction.
 
+mod accept;
 mod dispatch;
 mod list;
 mod recovery;
@@ -16,68 +17,41 @@ mod recovery;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-pub use self::dispatch::{Agenda, Claim};
+pub use self::dispatch::{Agenda, Claim, Claimed, RouteRules};
 pub use self::list::{JobPage, ListFilter, Position};
 pub use self::recovery::LostCall;
 use super::audit::Audited;
-use super::idempotency::Answer;
-use super::{Db, DbError, events, from_ms, idempotency, optional, parse, to_ms};
+use super::{Db, DbError, events, from_ms, groups, optional, parse, to_ms};
 use crate::access::token::KeyId;
 use crate::fax::job::{Job, State};
 use crate::fax::retry::Counters;
-use crate::fax::transition::{Moved, Stage};
+use crate::fax::transition::{Alteration, Moved, Stage, Unalterable};
 use crate::id::{DocumentId, JobId};
 
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, schedule_at, deadline_at, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, group_id, second_look, schedule_at, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
-
-const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, state, status, priority, \
-     rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, schedule_at, \
-     deadline_at, next_try_at, created_at, updated_at) \
-     VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :state, :status, :priority, \
-     :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :schedule_at, \
-     :deadline_at, :next_try_at, :created_at, :updated_at)";
 
 const UPDATE: &str = "UPDATE jobs SET state = :state, status = :status, blocked = :blocked, rank = :rank, \
      pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
      outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
-     cancel_asked_by = :cancel_asked_by, updated_at = :updated_at, final_at = :final_at \
+     cancel_asked_by = :cancel_asked_by, second_look = :second_look, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
+
+/// What only a person changes; apart from [`UPDATE`], which every page of every call runs, so that
+/// the indexes on these columns are left alone there.
+const ALTER: &str = "UPDATE jobs SET to_raw = :to_raw, to_e164 = :to_e164, priority = :priority, tag = :tag, \
+     schedule_at = :schedule_at WHERE seq = :seq";
 
 /// Lets the next fax to a number come forward, when one that held it back is gone.
 const UNBLOCK_NEXT: &str = "UPDATE jobs SET blocked = 0 WHERE seq = \
      (SELECT seq FROM jobs WHERE blocked = 1 AND to_e164 = ?1 ORDER BY rank, seq LIMIT 1)";
 
 impl Db {
-    /// Stores a new job with its event and, if the client named its request, the answer it gets;
-    /// all or none. Answers the job with its `seq`.
-    pub async fn insert_job(&self, moved: Moved, answer: Option<Answer>) -> Result<Job, DbError> {
-        self.write(move |transaction| {
-            if let Some(answer) = &answer {
-                idempotency::insert(transaction, answer)?;
-            }
-            insert(transaction, &moved)?;
-            let seq = transaction.last_insert_rowid();
-            events::append(transaction, moved.events())?;
-            let job = Job { seq, ..moved.into_job() };
-            if !holds_faxes(transaction, job.key_id.as_deref())? {
-                return Ok(job);
-            }
-            // Taken in before its key was revoked, stored after: it is held like those before it.
-            let now = job.updated_at;
-            match Stage::of(job.clone()).hold(now) {
-                Some(moved) => store(transaction, &moved).map(|()| moved.into_job()),
-                None => Ok(job),
-            }
-        })
-        .await
-    }
-
     /// The job with this id.
     pub fn job(&self, id: JobId) -> Result<Option<Job>, DbError> {
         self.point(|connection| by_id(connection, id))
@@ -106,7 +80,40 @@ impl Audited<'_> {
     }
 }
 
-fn moved<E>(
+impl Audited<'_> {
+    /// Changes what a person may change of a job, recorded when it was. What it held back at its
+    /// number so far may come forward. [`DbError::Conflict`] when there is no such job.
+    pub async fn alter_job(
+        self,
+        id: JobId,
+        change: Alteration,
+        now: Timestamp,
+    ) -> Result<Result<Moved, Unalterable>, DbError> {
+        self.write_if(Result::is_ok, move |transaction| {
+            let job = by_id(transaction, id)?.ok_or(DbError::Conflict)?;
+            let number = job.to.clone();
+            let moved = match Stage::of(job).alter(change, now) {
+                Ok(moved) => moved,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let job = moved.job();
+            transaction.prepare_cached(ALTER)?.execute(named_params! {
+                ":seq": job.seq,
+                ":to_raw": job.to_raw,
+                ":to_e164": job.to.as_e164(),
+                ":priority": job.priority.as_str(),
+                ":tag": job.tag,
+                ":schedule_at": job.schedule_at.map(to_ms),
+            })?;
+            store(transaction, &moved)?;
+            transaction.prepare_cached(UNBLOCK_NEXT)?.execute([number.as_e164()])?;
+            Ok(Ok(moved))
+        })
+        .await
+    }
+}
+
+pub(super) fn moved<E>(
     transaction: &Transaction<'_>,
     id: JobId,
     transition: impl FnOnce(Stage) -> Result<Moved, E>,
@@ -121,18 +128,22 @@ fn moved<E>(
     }
 }
 
-/// Holds all faxes of a key that no call is under way for; answers which.
-pub(super) fn hold_all(
-    transaction: &Transaction<'_>,
-    key_id: KeyId,
-    now: Timestamp,
-) -> Result<Vec<JobId>, DbError> {
-    let mut held = Vec::new();
-    let jobs = read_all(
+/// The faxes of a key that can be held: no call is under way for them.
+pub(super) fn waiting_of(transaction: &Transaction<'_>, key_id: KeyId) -> Result<Vec<Job>, DbError> {
+    read_all(
         transaction,
         "WHERE key_id = ?1 AND state IN ('preparing', 'scheduled', 'queued', 'waiting') ORDER BY seq",
         [key_id.to_string()],
-    )?;
+    )
+}
+
+/// Holds these faxes; answers which.
+pub(super) fn hold_all(
+    transaction: &Transaction<'_>,
+    jobs: Vec<Job>,
+    now: Timestamp,
+) -> Result<Vec<JobId>, DbError> {
+    let mut held = Vec::with_capacity(jobs.len());
     for job in jobs {
         if let Some(moved) = Stage::of(job).hold(now) {
             store(transaction, &moved)?;
@@ -169,61 +180,28 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":next_try_at": job.next_try_at.map(to_ms),
         ":lease_until": job.lease_until.map(to_ms),
         ":cancel_asked_by": job.cancel_asked_by,
+        ":second_look": job.second_look.as_ref().map(to_json),
         ":updated_at": to_ms(job.updated_at),
         ":final_at": job.final_at.map(to_ms),
     })?;
     if changed != 1 {
         return Err(DbError::Conflict);
     }
-    if job.state.is_final() || job.state == State::Held {
+    // One that comes back to the queue goes behind a better one that it held back while it slept.
+    if job.state.is_final() || matches!(job.state, State::Held | State::Queued) {
         transaction.prepare_cached(UNBLOCK_NEXT)?.execute([job.to.as_e164()])?;
     }
-    events::append(transaction, moved.events())
+    events::append(transaction, moved.events())?;
+    if job.state.is_final() { groups::ended(transaction, job) } else { Ok(()) }
 }
 
-fn holds_faxes(transaction: &Transaction<'_>, key_id: Option<&str>) -> Result<bool, DbError> {
-    let Some(key_id) = key_id else { return Ok(false) };
-    let mut statement =
-        transaction.prepare_cached("SELECT 1 FROM api_keys WHERE id = ?1 AND holds_faxes = 1")?;
-    Ok(statement.exists([key_id])?)
-}
-
-fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
-    let job = moved.job();
-    transaction.prepare_cached(INSERT)?.execute(named_params! {
-        ":id": job.id.to_string(),
-        ":owner_id": job.owner.to_string(),
-        ":key_id": job.key_id,
-        ":to_raw": job.to_raw,
-        ":to_e164": job.to.as_e164(),
-        ":route": job.route,
-        ":state": job.state.as_str(),
-        ":status": job.state.public_status().as_str(),
-        ":priority": job.priority.as_str(),
-        ":rank": job.rank,
-        ":resolution": job.resolution,
-        ":quality": job.quality,
-        ":pages": job.pages,
-        ":document_id": optional(job.document.as_ref()),
-        ":source_ids": ids_to_json(&job.sources),
-        ":source_sha256": job.source_sha256,
-        ":tag": job.tag,
-        ":schedule_at": job.schedule_at.map(to_ms),
-        ":deadline_at": to_ms(job.deadline_at),
-        ":next_try_at": job.next_try_at.map(to_ms),
-        ":created_at": to_ms(job.created_at),
-        ":updated_at": to_ms(job.updated_at),
-    })?;
-    Ok(())
-}
-
-fn by_id(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
+pub(in crate::db) fn by_id(connection: &Connection, id: JobId) -> Result<Option<Job>, DbError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?;
     statement.query_row([id.to_string()], |row| Ok(read(row))).optional()?.transpose()
 }
 
 /// Reads the rows of a query that selects [`COLUMNS`].
-fn read_all(
+pub(in crate::db) fn read_all(
     connection: &Connection,
     tail: &str,
     parameters: impl rusqlite::Params,
@@ -280,6 +258,17 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
             .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.outcome" }))
             .transpose()?,
         tag: row.get(next())?,
+        resend_of: row
+            .get::<_, Option<String>>(next())?
+            .map(|id| parse(&id, "jobs.resend_of"))
+            .transpose()?,
+        group: row.get::<_, Option<String>>(next())?.map(|id| parse(&id, "jobs.group_id")).transpose()?,
+        second_look: row
+            .get::<_, Option<String>>(next())?
+            .map(|json| {
+                serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.second_look" })
+            })
+            .transpose()?,
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         deadline_at: time(row.get(next())?)?,
         next_try_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
@@ -303,7 +292,7 @@ fn ids_to_json(ids: &[DocumentId]) -> String {
     to_json(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-fn ids_from_json(json: &str) -> Result<Vec<DocumentId>, DbError> {
+pub(super) fn ids_from_json(json: &str) -> Result<Vec<DocumentId>, DbError> {
     const WHAT: &str = "jobs.source_ids";
     let texts: Vec<String> = serde_json::from_str(json).map_err(|_| DbError::Damaged { what: WHAT })?;
     texts.iter().map(|text| parse(text, WHAT)).collect()
@@ -314,8 +303,10 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::db::idempotency::RequestName;
+    use crate::db::idempotency::{Answer, RequestName};
+    use crate::fax::attempt::{CallEnd, Progress};
     use crate::fax::job::Priority;
+    use crate::fax::outcome::{Class, Fault};
     use crate::fax::transition::{Acceptance, Content, accept};
     use crate::id::AccountId;
     use crate::secret::Secret;
@@ -344,6 +335,7 @@ mod tests {
             content: Content::Ready(DocumentId::new(), 3),
             source_sha256: "00".into(),
             tag: Some("invoice 7".into()),
+            resend_of: Some(JobId::new()),
             schedule_at: None,
             deadline_at: None,
         }
@@ -429,7 +421,7 @@ mod tests {
             db.insert_job(accept(new, now()), None).await.unwrap()
         };
         let called = add("+15550000001", "0123456789ab").await;
-        let claimed = db.claim_ready("simulator".into(), 1, now()).await.unwrap();
+        let claimed = db.claim_ready(RouteRules::free("simulator"), 1, now()).await.unwrap().claims;
         assert_eq!(claimed[0].job.id, called.id);
         let waiting = add("+15550000002", "0123456789ab").await;
         let of_another = add("+15550000002", "ba9876543210").await;
@@ -451,12 +443,34 @@ mod tests {
         let held = db.audited(row).revoke_key("0123456789ab".parse().unwrap(), ending, event).await.unwrap();
         assert_eq!(held, [waiting.id]);
         assert_eq!(db.job(called.id).unwrap().unwrap().state, State::Dialing, "a call is let finish");
+        let end = async |claim: &Claim, sip: u16| {
+            let (job, attempt, fault) = (claim.job.id, claim.attempt.id, CallEnd::Failed(Fault::sip(sip)));
+            db.finish_call(job, attempt, Progress::default(), fault, now(), 1).await.unwrap()
+        };
+        let ended = end(&claimed[0], 486).await;
+        let outcome = ended.outcome.unwrap();
+        assert_eq!((ended.state, ended.next_try_at), (State::Held, None), "and then held, not dialled again");
+        assert_eq!((outcome.class, outcome.next_try_at), (Class::Busy, None));
+        let attempt = &db.attempts(called.id).await.unwrap()[0];
+        assert!(attempt.ended_at.is_some() && attempt.outcome.as_ref() == Some(&outcome));
         let late = add("+15550000003", "0123456789ab").await;
         assert_eq!(late.state, State::Held, "taken in before, stored after");
-        let claimed = db.claim_ready("simulator".into(), 9, now()).await.unwrap();
+        let claimed = db.claim_ready(RouteRules::free("simulator"), 9, now()).await.unwrap().claims;
         assert_eq!(claimed.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [of_another.id]);
         let released = db.move_job(late.id, |stage| stage.release(now())).await.unwrap().unwrap();
         assert_eq!(released.job().state, State::Queued);
-        assert_eq!(db.claim_ready("simulator".into(), 9, now()).await.unwrap()[0].job.id, late.id);
+        let late_claim = db.claim_ready(RouteRules::free("simulator"), 9, now()).await.unwrap().claims;
+        assert_eq!(late_claim[0].job.id, late.id);
+
+        // Who was released is let go for good, whatever becomes of the call.
+        end(&claimed[0], 404).await;
+        for id in [called.id, waiting.id] {
+            db.move_job(id, |stage| stage.release(now())).await.unwrap().unwrap();
+        }
+        let again = db.claim_ready(RouteRules::free("simulator"), 9, now()).await.unwrap().claims;
+        assert_eq!(again.len(), 2);
+        for claim in again.iter().chain(&late_claim) {
+            assert_eq!(end(claim, 486).await.state, State::Waiting);
+        }
     }
 }

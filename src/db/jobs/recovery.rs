@@ -8,9 +8,10 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{ids_from_json, read_all};
-use crate::db::{Db, DbError, attempts, from_ms, to_ms};
+use super::{ids_from_json, read_all, to_json};
+use crate::db::{Db, DbError, attempts, dialling, from_ms, to_ms};
 use crate::fax::attempt::Attempt;
+use crate::fax::dialling::Dialling;
 use crate::fax::job::Job;
 use crate::id::DocumentId;
 
@@ -52,18 +53,28 @@ impl Db {
 
     /// Answers how long the appliance was down, pushes the deadline of every unfinished job out by
     /// that time, and notes that it runs at `now`; in one transaction, so that no downtime counts
-    /// twice. Also lifts every `blocked`: the dispatcher finds anew who is.
-    pub async fn resume_after_downtime(&self, now: Timestamp) -> Result<SignedDuration, DbError> {
+    /// twice. A job that is kept waiting (`spending` are the routes that spend money) gets that time
+    /// back with the rest, when dialling goes on. Also lifts every `blocked`: the dispatcher finds anew who is.
+    pub async fn resume_after_downtime(
+        &self,
+        spending: Vec<&'static str>,
+        now: Timestamp,
+    ) -> Result<SignedDuration, DbError> {
         self.write(move |transaction| {
             let before = heartbeat(transaction)?;
             let down =
                 before.map_or(SignedDuration::ZERO, |at| now.duration_since(at)).max(SignedDuration::ZERO);
             let ms = i64::try_from(down.as_millis()).unwrap_or(0);
-            transaction.execute(
-                "UPDATE jobs SET deadline_at = deadline_at + ?1 WHERE final_at IS NULL \
-                 AND state IN ('held', 'scheduled', 'preparing', 'queued', 'dialing', 'sending', 'waiting')",
-                [ms],
-            )?;
+            let dialling = Dialling { holds: dialling::holds(transaction)?, spending, ..Dialling::default() };
+            if dialling.pause().is_none() {
+                let held = if dialling.holds.is_empty() { Vec::new() } else { dialling.spending };
+                transaction.execute(
+                    "UPDATE jobs SET deadline_at = deadline_at + ?1 WHERE final_at IS NULL \
+                     AND state IN ('held', 'scheduled', 'preparing', 'queued', 'dialing', 'sending', 'waiting') \
+                     AND route NOT IN (SELECT value FROM json_each(?2))",
+                    params![ms, to_json(&held)],
+                )?;
+            }
             transaction.execute("UPDATE jobs SET blocked = 0 WHERE blocked = 1", [])?;
             set_heartbeat(transaction, now)?;
             Ok(down)
@@ -75,14 +86,16 @@ impl Db {
     pub fn documents_in_use(&self, ids: &[DocumentId]) -> Result<HashSet<DocumentId>, DbError> {
         self.point(|connection| {
             let mut in_use = HashSet::new();
-            // Only jobs that are still preparing have sources.
-            let mut preparing = connection.prepare_cached("SELECT source_ids FROM jobs WHERE state = 'preparing'")?;
-            let mut rows = preparing.query([])?;
+            // Few have any: jobs that are still preparing, or were held meanwhile.
+            let mut unprepared =
+                connection.prepare_cached("SELECT source_ids FROM jobs WHERE source_ids <> '[]'")?;
+            let mut rows = unprepared.query([])?;
             while let Some(row) = rows.next()? {
                 in_use.extend(ids_from_json(&row.get::<_, String>(0)?)?);
             }
             let mut named = connection.prepare_cached(
-                "SELECT 1 FROM jobs WHERE document_id = ?1 UNION ALL SELECT 1 FROM inbound WHERE document_id = ?1",
+                "SELECT 1 FROM jobs WHERE document_id = ?1 UNION ALL SELECT 1 FROM inbound WHERE document_id = ?1 \
+                 UNION ALL SELECT 1 FROM previews WHERE document_id = ?1",
             )?;
             for id in ids {
                 if named.exists([id.to_string()])? {

@@ -122,14 +122,14 @@ impl Audited<'_> {
                      WHERE id = ?1",
                 )?
                 .execute(params![id.to_string(), ending.hidden, ending.hold_faxes])?;
-            let held =
-                if ending.hold_faxes { jobs::hold_all(transaction, id, ending.at)? } else { Vec::new() };
-            let happened = is_new || !held.is_empty();
+            let waiting = if ending.hold_faxes { jobs::waiting_of(transaction, id)? } else { Vec::new() };
+            let happened = is_new || !waiting.is_empty();
             if happened {
-                event.data["held_faxes"] = held.len().into();
+                event.data["held_faxes"] = waiting.len().into();
+                // Before those of the faxes: what is held after it is held by this order.
                 events::append(transaction, &[event])?;
             }
-            Ok((happened, held))
+            Ok((happened, jobs::hold_all(transaction, waiting, ending.at)?))
         };
         self.write_if(something_happened, change).await.map(|(_, held)| held)
     }

@@ -1,12 +1,13 @@
 //! Every way a job may move, and those it may not.
 
 use super::*;
+use crate::fax::outcome::WhoActs;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
 }
 
-fn acceptance(content: Content) -> Acceptance {
+pub(super) fn acceptance(content: Content) -> Acceptance {
     Acceptance {
         owner: AccountId::new(),
         key_id: None,
@@ -19,16 +20,17 @@ fn acceptance(content: Content) -> Acceptance {
         content,
         source_sha256: String::new(),
         tag: None,
+        resend_of: None,
         schedule_at: None,
         deadline_at: None,
     }
 }
 
-fn queued(pages: u32) -> Job {
+pub(super) fn queued(pages: u32) -> Job {
     accept(acceptance(Content::Ready(DocumentId::new(), pages)), now()).into_job()
 }
 
-fn calling(pages: u32) -> Job {
+pub(super) fn calling(pages: u32) -> Job {
     match Stage::of(queued(pages)) {
         Stage::Queued(queued) => queued.dial(now()).0.into_job(),
         other => panic!("{other:?}"),
@@ -150,6 +152,31 @@ fn an_interrupted_call_is_queued_again_and_charged_nothing() {
 }
 
 #[test]
+fn a_silent_number_is_called_twice_unless_a_machine_is_known_there() {
+    let silence = |is_stranger, dials, fault: Fault| {
+        let mut job = calling(1);
+        job.counters.dials = dials;
+        let Stage::Calling(calling) = Stage::of(job) else { panic!("it is being called") };
+        let calling = calling.to_a_stranger(is_stranger);
+        let (moved, _) = calling.ended(1, &Progress::default(), CallEnd::Failed(fault), now(), 1);
+        moved.into_job().state
+    };
+    let cases = [
+        (true, 0, Fault::q850(18), State::Waiting),
+        (true, 1, Fault::q850(18), State::Failed),
+        (true, 1, Fault::sip(408), State::Failed),
+        (true, 1, Fault::q850(19), State::Waiting),
+        (true, 1, Fault::sip(480), State::Waiting),
+        (true, 1, Fault::sip(486), State::Waiting),
+        (false, 5, Fault::q850(18), State::Waiting),
+    ];
+    for (is_stranger, dials, fault, state) in cases {
+        let code = fault.code.clone();
+        assert_eq!(silence(is_stranger, dials, fault), state, "{code} after {dials} calls, {is_stranger}");
+    }
+}
+
+#[test]
 fn every_move_is_a_later_version() {
     let job = queued(1);
     let moved = Stage::of(job.clone()).cancel("x", now() - SignedDuration::from_hours(1)).unwrap();
@@ -166,7 +193,9 @@ fn only_what_is_not_being_called_is_held_and_only_that_is_released() {
         now(),
     )
     .into_job();
-    let waiting = Job { state: State::Waiting, next_try_at: Some(now() + hour), ..queued(1) };
+    let busy = Outcome::of_fault(Fault::sip(486), Next::RetryAt(now() + hour));
+    let waiting =
+        Job { state: State::Waiting, next_try_at: Some(now() + hour), outcome: Some(busy), ..queued(1) };
     let blocked = Job { is_blocked: true, ..queued(1) };
     // (job, state after its release)
     let cases = [
@@ -185,7 +214,11 @@ fn only_what_is_not_being_called_is_held_and_only_that_is_released() {
             (&job.sources, &[][..]),
             "{before}: its uploads stay"
         );
-        assert!(!held.job().is_blocked);
+        assert!(!held.job().is_blocked && held.job().next_try_at.is_none());
+        if let Some(outcome) = &held.job().outcome {
+            assert_eq!((outcome.next_try_at, outcome.who_acts), (None, Some(WhoActs::Admin)));
+            assert_eq!(outcome.human, "The line was busy. It is held until an administrator releases it.");
+        }
         assert!(Stage::of(held.job().clone()).hold(now()).is_none());
         assert!(Stage::of(held.job().clone()).expire(now() + hour * 1_000).is_none());
         let released = Stage::of(held.job().clone()).release(now()).unwrap().into_job();

@@ -121,6 +121,7 @@ pub(in crate::http) async fn generate(request: Request) -> Result<Response, ApiE
 /// How to reset the account key.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"confirm": "RESET", "grace_seconds": 3600}))]
 pub(in crate::http) struct ResetAccountKey {
     /// Seconds the old secret keeps working, up to 7 days
     grace_seconds: u64,

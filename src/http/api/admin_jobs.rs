@@ -12,9 +12,11 @@ use super::fax_view::FaxView;
 use super::{answer, get, json, post, query};
 use crate::access::scopes::Scope;
 use crate::app::App;
+use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, PublicStatus, State};
 use crate::http::error::{ApiError, CONFLICT, ProblemBody};
-use crate::http::request::Request;
+use crate::http::request::{Permitted, Request};
+use crate::id::GroupId;
 use crate::limits;
 use crate::queue::{ListFilter, Position};
 
@@ -35,7 +37,11 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let release = warp::path!("admin" / "fax-jobs" / String / "release")
         .and(post(app))
         .then(|id, request| answer(release(id, request)));
-    list.or(show).unify().or(pdf).unify().or(refresh).unify().or(release).unify().boxed()
+    let hold = warp::path!("admin" / "fax-jobs" / String / "hold")
+        .and(post(app))
+        .then(|id, request| answer(hold(id, request)));
+    let verbs = refresh.or(release).unify().or(hold).unify().boxed();
+    list.or(show).unify().or(pdf).unify().or(verbs).unify().boxed()
 }
 
 /// Filters of the list of all faxes.
@@ -49,6 +55,8 @@ pub(in crate::http) struct JobsQuery {
     backend: Option<String>,
     /// API key it came by
     key_id: Option<String>,
+    /// Group it is part of
+    group: Option<String>,
     /// Beginning of the number, E.164
     q: Option<String>,
     /// Accepted at or after this time
@@ -58,6 +66,7 @@ pub(in crate::http) struct JobsQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<jiff::Timestamp>,
     /// Rows, 1 to 100; 50 by default
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// Rows to skip
     offset: Option<u32>,
@@ -75,9 +84,14 @@ pub(in crate::http) struct AdminFax {
     fax: FaxView,
 }
 
-impl From<&Job> for AdminFax {
-    fn from(job: &Job) -> Self {
-        Self { to_number: job.to.as_e164().to_owned(), fax: FaxView::from(job) }
+impl AdminFax {
+    fn new(job: &Job, dialling: &Dialling) -> Self {
+        Self { to_number: job.to.as_e164().to_owned(), fax: FaxView::new(job, dialling) }
+    }
+
+    fn answer(request: &Permitted, job: &Job) -> Result<Response, ApiError> {
+        let fax = FaxView::for_sender(request, job)?;
+        json(StatusCode::OK, &Self { to_number: job.to.as_e164().to_owned(), fax })
     }
 }
 
@@ -108,14 +122,16 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
         route: asked.backend,
         owner: None,
         key_id: asked.key_id,
+        group: asked.group.as_deref().map(group).transpose()?,
         number_prefix: asked.q,
         from: asked.from,
         to: asked.to,
     };
     let page = request.app.queue().list(filter, position, limit).await?;
+    let dialling = request.app.queue().dialling()?;
     let body = AdminFaxList {
         total: page.total,
-        jobs: page.jobs.iter().map(AdminFax::from).collect(),
+        jobs: page.jobs.iter().map(|job| AdminFax::new(job, &dialling)).collect(),
         next_cursor: page.next.map(|seq| seq.to_string()),
     };
     json(StatusCode::OK, &body)
@@ -127,7 +143,7 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
     responses((status = 200, body = AdminFax), (status = 404, description = "No such fax", body = ProblemBody)))]
 pub(in crate::http) async fn show(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::Admin).await?;
-    json(StatusCode::OK, &AdminFax::from(&own_job(&request, &id)?))
+    AdminFax::answer(&request, &own_job(&request, &id)?)
 }
 
 /// The pages of anybody's fax as a PDF
@@ -147,7 +163,7 @@ pub(in crate::http) async fn as_pdf(id: String, request: Request) -> Result<Resp
     responses((status = 200, body = AdminFax), (status = 404, description = "No such fax", body = ProblemBody)))]
 pub(in crate::http) async fn refresh(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::Admin).await?;
-    json(StatusCode::OK, &AdminFax::from(&own_job(&request, &id)?))
+    AdminFax::answer(&request, &own_job(&request, &id)?)
 }
 
 /// Let a held fax go
@@ -160,12 +176,34 @@ pub(in crate::http) async fn refresh(id: String, request: Request) -> Result<Res
 pub(in crate::http) async fn release(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::Admin).await?;
     let job = own_job(&request, &id)?;
-    match request.app.queue().release(job.id).await? {
-        Ok(job) => json(StatusCode::OK, &AdminFax::from(&job)),
-        Err(state) => {
-            Err(ApiError::new(&CONFLICT, format!("The fax is {state}; only a held fax can be released.")))
-        }
+    match request.app.queue().release(job.id, &request.audit_context()).await? {
+        Ok(job) => AdminFax::answer(&request, &job),
+        Err(state) => Err(ApiError::new(&CONFLICT, not_held(state))),
     }
+}
+
+/// Hold a fax until it is released
+///
+/// A call that is under way cannot be held; cancel the fax to end it.
+#[utoipa::path(post, path = "/admin/fax-jobs/{id}/hold", tag = "admin", params(("id" = String, Path,)),
+    security(("api_key" = ["admin"])),
+    responses((status = 200, body = AdminFax), (status = 404, description = "No such fax", body = ProblemBody),
+        (status = 409, description = "It is held already, is being sent, or has ended", body = ProblemBody)))]
+pub(in crate::http) async fn hold(id: String, request: Request) -> Result<Response, ApiError> {
+    let request = request.permit(Scope::Admin).await?;
+    let job = own_job(&request, &id)?;
+    match request.app.queue().hold(job.id, &request.audit_context()).await? {
+        Ok(job) => AdminFax::answer(&request, &job),
+        Err(state) => Err(ApiError::new(
+            &CONFLICT,
+            format!("The fax is {state}; only a fax that waits for its turn or its time can be held."),
+        )),
+    }
+}
+
+/// Why a fax in this state cannot be released.
+pub(super) fn not_held(state: State) -> String {
+    format!("The fax is {state}; only a held fax can be released.")
 }
 
 /// The states a status word means.
@@ -181,6 +219,11 @@ pub(super) fn states(word: &str) -> Result<Vec<State>, ApiError> {
         );
         ApiError::field("status", "invalid", message)
     })
+}
+
+/// The group a filter names.
+pub(super) fn group(text: &str) -> Result<GroupId, ApiError> {
+    text.parse().map_err(|_| ApiError::field("group", "invalid", "'group' must be the id of a group."))
 }
 
 /// The place a cursor stands for.

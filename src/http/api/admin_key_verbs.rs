@@ -44,6 +44,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 /// `limits` each field stands for itself (RFC 7396).
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"note": "Moved to ward 4", "limits": {"per_minute": 100}}))]
 pub(in crate::http) struct UpdateKey {
     name: Option<String>,
     #[serde(deserialize_with = "given")]
@@ -104,7 +105,9 @@ pub(in crate::http) struct UpdateLimits {
 }
 
 /// Tells a field that is null from one that is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(value).map(Some)
 }
 
@@ -149,7 +152,7 @@ impl UpdateKey {
 ///
 /// A change never reaches beyond who asks for it, unless it only narrows the key.
 #[utoipa::path(patch, path = "/admin/api-keys/{id}", tag = "keys", params(("id" = String, Path,)),
-    security(("api_key" = ["keys:manage"])), request_body = UpdateKey,
+    security(("api_key" = ["keys:manage"])), request_body = Option<UpdateKey>,
     responses((status = 200, body = ApiKey), (status = 404, description = "No such key", body = ProblemBody),
         (status = 409, description = "The key was revoked", body = ProblemBody),
         (status = 422, description = "A field cannot be used; what is allowed is said", body = ProblemBody)))]
@@ -219,6 +222,7 @@ pub(in crate::http) async fn reveal(id: String, request: Request) -> Result<Resp
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct EventsQuery {
     /// Rows, 1 to 100; 50 by default
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `seq` of the last row of the page before
     before: Option<i64>,

@@ -55,6 +55,7 @@ impl FromStr for KeySegment {
 #[derive(Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
+#[schema(example = json!({"name": "Ward 3", "scopes": ["fax:send", "fax:read"], "recoverable": true}))]
 pub(in crate::http) struct CreateKey {
     /// What the key is for
     name: String,
@@ -269,6 +270,7 @@ pub(in crate::http) async fn revoke(id: KeySegment, request: Request) -> Result<
 /// How to change a key's secret.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"grace_seconds": 3600}))]
 pub(in crate::http) struct RotateKey {
     /// Seconds the old secret keeps working, up to 7 days
     grace_seconds: u64,

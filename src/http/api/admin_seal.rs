@@ -86,7 +86,7 @@ pub(in crate::http) struct CreatedRecoveryKey {
 pub(in crate::http) async fn new_recovery_key(request: Request) -> Result<Response, ApiError> {
     let request = local(request.permit(Scope::Admin).await?)?;
     let body: NewRecoveryKey = request.body()?.json().await?;
-    let key = request.app.sealing().new_recovery_key(body.replace).await?;
+    let key = request.app.sealing().new_recovery_key(body.replace, &request.audit_context()).await?;
     log::info!("a recovery key was made by {}", request.caller.label());
     json(StatusCode::OK, &CreatedRecoveryKey { recovery_key: key.text().reveal().clone() })
 }
@@ -124,7 +124,8 @@ pub(in crate::http) async fn rewrap(request: Request) -> Result<Response, ApiErr
             from_hex(text.reveal()).ok_or_else(|| ApiError::field("kek", "invalid", "takes 64 hex digits"))
         })
         .transpose()?;
-    let done = request.app.sealing().rewrap(bytes.as_ref().map(|bytes| bytes.reveal().as_slice())).await?;
+    let given = bytes.as_ref().map(|bytes| bytes.reveal().as_slice());
+    let done = request.app.sealing().rewrap(given, &request.audit_context()).await?;
     log::info!("the data key was wrapped anew by {}", request.caller.label());
     let key_file = match done {
         Rewrapped::InForce(file) => Some(file.display().to_string()),
@@ -157,19 +158,22 @@ pub(in crate::http) async fn recover(request: Request) -> Result<Response, ApiEr
     let request = local(request.permit(Scope::Admin).await?)?;
     let body: Recover = request.body()?.json().await?;
     let typed = Secret::new(body.recovery_key);
-    let file = request.app.sealing().recover(typed.reveal()).await?;
+    let file = request.app.sealing().recover(typed.reveal(), &request.audit_context()).await?;
     log::info!("a new sealing key was made by {}; it is used from the next start on", request.caller.label());
     json(StatusCode::OK, &Recovered { key_file: file.display().to_string() })
 }
 
 /// Only who sits at the appliance.
 fn local(request: Permitted) -> Result<Permitted, ApiError> {
+    check_local(&request, "Sealing keys are changed on the appliance itself only, with 'pagewire seal'.")?;
+    Ok(request)
+}
+
+/// Refuses who does not sit at the appliance.
+pub(super) fn check_local(request: &Permitted, why: &str) -> Result<(), ApiError> {
     match request.caller.actor() {
-        Actor::Cli { .. } => Ok(request),
-        Actor::Caller(_) => Err(ApiError::new(
-            &NO_SCOPE,
-            "Sealing keys are changed on the appliance itself only, with 'pagewire seal'.",
-        )),
+        Actor::Cli { .. } => Ok(()),
+        Actor::Caller(_) => Err(ApiError::new(&NO_SCOPE, why)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::http::request::Request;
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let list =
         warp::path!("fax" / String / "attempts").and(get(app)).then(|id, request| answer(list(id, request)));
-    let trace = warp::path!("fax" / String / "attempts" / u32 / "trace")
+    let trace = warp::path!("fax" / String / "attempts" / String / "trace")
         .and(get(app))
         .then(|id, number, request| answer(trace(id, number, request)));
     list.or(trace).unify().boxed()
@@ -135,14 +135,15 @@ pub(in crate::http) async fn list(id: String, request: Request) -> Result<Respon
 #[utoipa::path(get, path = "/fax/{id}/attempts/{number}/trace", tag = "fax",
     params(("id" = String, Path,), ("number" = u32, Path,)), security(("api_key" = ["fax:read"])),
     responses((status = 200, body = Vec<RungView>), (status = 404, description = "No such call", body = ProblemBody)))]
-pub(in crate::http) async fn trace(id: String, number: u32, request: Request) -> Result<Response, ApiError> {
+pub(in crate::http) async fn trace(
+    id: String,
+    number: String,
+    request: Request,
+) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
     let job = own_job(&request, &id)?;
-    let trace = request
-        .app
-        .queue()
-        .trace(job.id, number)
-        .await?
-        .ok_or_else(|| ApiError::new(&FAX_NOT_FOUND, "This fax has no such attempt."))?;
+    let missing = || ApiError::new(&FAX_NOT_FOUND, "This fax has no such attempt.");
+    let number = number.parse().map_err(|_| missing())?;
+    let trace = request.app.queue().trace(job.id, number).await?.ok_or_else(missing)?;
     json(StatusCode::OK, &trace.into_iter().map(RungView::from).collect::<Vec<_>>())
 }

@@ -1,5 +1,7 @@
 //! `/admin/audit`: who did what, and the proof that nobody rewrote it.
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use futures_util::stream;
 use jiff::Timestamp;
@@ -12,9 +14,9 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::{answer, get, json, query};
+use super::{admin_seal, answer, get, json, post, query};
 use crate::access::UnknownName;
-use crate::access::audit::chain::{Anchor, InvalidAnchor, Mark, Place, Row};
+use crate::access::audit::chain::{Anchor, InvalidAnchor, Known, Mark, Place, Row};
 use crate::access::audit::{Action, Snapshot, Target};
 use crate::access::roles::Role;
 use crate::access::scopes::Scope;
@@ -24,15 +26,22 @@ use crate::db::audit::AuditFilter;
 use crate::http::error::{ApiError, NO_SCOPE, NOT_FOUND, ProblemBody};
 use crate::http::request::Request;
 
+/// Longest reason of an acceptance, in characters.
+const LONGEST_REASON: usize = 500;
+
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let list = warp::path!("admin" / "audit").and(get(app)).then(|request| answer(list(request)));
     let verify =
         warp::path!("admin" / "audit" / "verify").and(get(app)).then(|request| answer(verify(request)));
     let export =
         warp::path!("admin" / "audit" / "export").and(get(app)).then(|request| answer(export(request)));
-    let show =
-        warp::path!("admin" / "audit" / String).and(get(app)).then(|seq, request| answer(show(seq, request)));
-    list.or(verify).unify().or(export).unify().or(show).unify().boxed()
+    let show = warp::path!("admin" / "audit" / RowSegment)
+        .and(get(app))
+        .then(|seq, request| answer(show(seq, request)));
+    let accept = warp::path!("admin" / "audit" / "accept-damage")
+        .and(post(app))
+        .then(|request| answer(accept_damage(request)));
+    list.or(verify).unify().or(export).unify().or(accept).unify().or(show).unify().boxed()
 }
 
 /// Which rows to list.
@@ -41,6 +50,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct AuditQuery {
     /// Rows, 1 to 100; 50 by default
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_before` of the page before
     before: Option<i64>,
@@ -139,11 +149,25 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
     json(StatusCode::OK, &AuditRows { rows: rows.into_iter().map(RowView::from).collect(), next_before })
 }
 
+/// The part of a path that numbers a row; not that of an address of its own beside them.
+pub(in crate::http) struct RowSegment(String);
+
+impl FromStr for RowSegment {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "accept-damage" { Err(()) } else { Ok(Self(text.to_owned())) }
+    }
+}
+
 /// One row
 #[utoipa::path(get, path = "/admin/audit/{seq}", tag = "audit", params(("seq" = i64, Path,)),
     security(("api_key" = ["audit:read"])),
     responses((status = 200, body = RowView), (status = 404, description = "No such row, or it was pruned", body = ProblemBody)))]
-pub(in crate::http) async fn show(seq: String, request: Request) -> Result<Response, ApiError> {
+pub(in crate::http) async fn show(
+    RowSegment(seq): RowSegment,
+    request: Request,
+) -> Result<Response, ApiError> {
     let request = request.permit(Scope::AuditRead).await?;
     let missing =
         || ApiError::new(&NOT_FOUND, "The audit log has no row with this number; old ones are pruned.");
@@ -197,7 +221,7 @@ impl From<Mark> for CheckpointView {
 /// What a verification found.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AuditReport {
-    /// Whether every row is as it was written and none is missing.
+    /// Whether every row is as it was written and none is missing, but for `accepted_damage`.
     ok: bool,
     /// Rows that are whole.
     rows: u64,
@@ -206,10 +230,27 @@ pub(in crate::http) struct AuditReport {
     checkpoint: Option<CheckpointView>,
     /// `matches`, `pruned` or `differs`; null without an anchor, or when damage stands before it
     anchor: Option<&'static str>,
-    /// The first row that is wrong.
+    /// Damage that somebody on the appliance took note of.
+    accepted_damage: Vec<AcceptedDamage>,
+    /// The first row that is wrong, beside those.
     first_bad_seq: Option<i64>,
     /// What is wrong, in a sentence.
     problem: Option<String>,
+}
+
+/// Rows that prove nothing any more, as the row `audit.damage_accepted` after them says.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AcceptedDamage {
+    from_seq: i64,
+    through_seq: i64,
+    /// What is wrong first, in a sentence.
+    problem: String,
+}
+
+impl From<Known> for AcceptedDamage {
+    fn from(known: Known) -> Self {
+        Self { from_seq: known.fault.seq(), through_seq: known.through, problem: known.fault.to_string() }
+    }
 }
 
 impl From<Report> for AuditReport {
@@ -224,6 +265,7 @@ impl From<Report> for AuditReport {
                 AnchorFound::Pruned => "pruned",
                 AnchorFound::Differs => "differs",
             }),
+            accepted_damage: report.known.into_iter().map(AcceptedDamage::from).collect(),
             first_bad_seq: report.fault.as_ref().map(crate::access::audit::chain::Fault::seq),
             problem: report.fault.map(|fault| fault.to_string()),
         }
@@ -245,6 +287,43 @@ pub(in crate::http) async fn verify(request: Request) -> Result<Response, ApiErr
         .transpose()
         .map_err(|error: InvalidAnchor| ApiError::field("anchor", "invalid", format!("{error}.")))?;
     json(StatusCode::OK, &AuditReport::from(request.app.audit().verify(anchor).await?))
+}
+
+/// Why the damage is accepted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct AcceptDamage {
+    /// What is known of it, for those who read the log later; 1 to 500 characters
+    reason: String,
+}
+
+/// Take note of damage to the log; over the admin socket only
+///
+/// Rows from the first wrong one up to now prove nothing any more; the log says so from then on. They
+/// are pruned when they are old enough, and what comes after them is verified as before.
+#[utoipa::path(post, path = "/admin/audit/accept-damage", tag = "audit", security(("api_key" = ["admin"])),
+    request_body = AcceptDamage,
+    responses((status = 200, description = "Where the log goes on", body = PlaceView),
+        (status = 409, description = "There is no damage", body = ProblemBody),
+        (status = 422, description = "No reason", body = ProblemBody)))]
+pub(in crate::http) async fn accept_damage(request: Request) -> Result<Response, ApiError> {
+    let request = request.permit(Scope::Admin).await?;
+    admin_seal::check_local(
+        &request,
+        "Damage of the audit log is accepted on the appliance itself only, with \
+        'pagewire audit accept-damage'.",
+    )?;
+    let body: AcceptDamage = request.body()?.json().await?;
+    let reason = body.reason.trim();
+    if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
+        return Err(ApiError::field(
+            "reason",
+            "invalid",
+            "'reason' takes 1 to 500 characters: what is known of it.",
+        ));
+    }
+    let place = request.app.audit().accept_damage(reason.to_owned(), &request.audit_context()).await?;
+    json(StatusCode::OK, &PlaceView::from(place))
 }
 
 /// Which rows to export.

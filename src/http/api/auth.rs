@@ -137,7 +137,8 @@ impl Session {
 
 /// Sign in
 #[utoipa::path(post, path = "/auth/login", tag = "people", request_body = Login,
-    responses((status = 200, description = "The cookie is in Set-Cookie", body = SessionInfo),
+    responses((status = 200, body = SessionInfo,
+            headers(("Set-Cookie" = String, description = "The session's cookie"))),
         (status = 400, description = "Not JSON", body = ProblemBody),
         (status = 401, description = "Wrong, or a code is needed", body = ProblemBody),
         (status = 403, description = "Not over a private connection, or another site's page", body = ProblemBody),
@@ -164,7 +165,7 @@ pub(in crate::http) async fn login(request: Request) -> Result<Response, ApiErro
 
 /// Sign out
 #[utoipa::path(post, path = "/auth/logout", tag = "people", security(("session" = [])),
-    responses((status = 200, body = AuthDone)))]
+    responses((status = 200, body = AuthDone, headers(("Set-Cookie" = String, description = "Ends the cookie")))))]
 pub(in crate::http) async fn logout(request: Request) -> Result<Response, ApiError> {
     let request = request.permit_session().await?;
     request.app.people().logout(&request.caller).await?;

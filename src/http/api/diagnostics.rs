@@ -19,14 +19,13 @@ use warp::sse::Event;
 use super::{answer, get, json, query};
 use crate::access::UnknownName;
 use crate::access::outcome::Outcome;
-use crate::access::records::Standing;
 use crate::access::scopes::Scope;
 use crate::access::token::KeyId;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::diagnostics::{Attempt, AttemptFilter, Group};
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::request::{Permitted, Request};
+use crate::http::request::{Permitted, Request, still_stands};
 
 /// Rows when none are asked for; also the most single attempts there are.
 const DEFAULT_ROWS: usize = 200;
@@ -55,6 +54,7 @@ pub(in crate::http) struct AttemptsQuery {
     /// Address it came from
     address: Option<String>,
     /// Rows of each list, 1 to 1000; 200 by default
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
@@ -169,7 +169,7 @@ fn live(
                 attempt = viewer.next() => attempt?,
                 () = app.stopped() => return None,
             };
-            if !still_works(&app, &caller) {
+            if !still_stands(&app, &caller) {
                 return None;
             }
             if filter.matches(&attempt)
@@ -179,12 +179,6 @@ fn live(
             }
         }
     })
-}
-
-/// Whether the key a stream was opened with still lets anybody in.
-fn still_works(app: &App, caller: &Caller) -> bool {
-    let is_active = |key: KeyId| app.keys().get(&key).is_some_and(|view| view.status == Standing::Active);
-    caller.key_id.is_none_or(is_active)
 }
 
 fn asked(request: &Permitted) -> Result<(AttemptFilter, usize), ApiError> {

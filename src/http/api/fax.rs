@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use utoipa::IntoParams;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::fax_view::{FaxList, FaxView};
-use super::{answer, delete, document, get, id, json, query};
+use super::{answer, delete, document, get, id, json, post, query};
 use crate::access::audit::Snapshot;
 use crate::access::scopes::Scope;
 use crate::app::App;
+use crate::codec::page::FaxPage;
 use crate::codec::pdf;
 use crate::fax::job::Job;
 use crate::http::error::{ApiError, CONFLICT, FAX_NOT_FOUND, ProblemBody};
@@ -31,7 +33,10 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let png = warp::path!("fax" / String / "pages" / String)
         .and(get(app))
         .then(|id, page, request| answer(page_png(id, page, request)));
-    list.or(show).unify().or(cancel).unify().or(pdf).unify().or(png).unify().boxed()
+    let link = warp::path!("fax" / String / "pdf-link")
+        .and(post(app))
+        .then(|id, request| answer(pdf_link(id, request)));
+    list.or(show).unify().or(cancel).unify().or(pdf).unify().or(png).unify().or(link).unify().boxed()
 }
 
 /// Filters of a list of one's own faxes.
@@ -41,7 +46,10 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 pub(in crate::http) struct ListQuery {
     /// `queued`, `in_progress`, `SUCCESS`, `FAILED`, or a precise state
     status: Option<String>,
+    /// Only the faxes of this group
+    group: Option<String>,
     /// Rows, 1 to 100; 50 by default
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before
     cursor: Option<String>,
@@ -55,17 +63,19 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
     let asked: ListQuery = query(request.query())?;
     let filter = ListFilter {
         states: asked.status.as_deref().map(super::admin_jobs::states).transpose()?,
+        group: asked.group.as_deref().map(super::admin_jobs::group).transpose()?,
         owner: (!request.caller.sees_everything()).then_some(request.caller.owner),
         ..ListFilter::default()
     };
     let position = asked.cursor.as_deref().map(super::admin_jobs::cursor).transpose()?;
     let limit = super::admin_jobs::limit(asked.limit)?;
     let page = request.app.queue().list(filter, position.unwrap_or(Position::Start), limit).await?;
+    let dialling = request.app.queue().dialling()?;
     json(
         StatusCode::OK,
         &FaxList {
             total: page.total,
-            jobs: page.jobs.iter().map(FaxView::from).collect(),
+            jobs: page.jobs.iter().map(|job| FaxView::new(job, &dialling)).collect(),
             next_cursor: page.next.map(|seq| seq.to_string()),
         },
     )
@@ -96,7 +106,7 @@ pub(in crate::http) async fn show(id: String, request: Request) -> Result<Respon
             () = request.app.stopped() => job,
         };
     }
-    json(StatusCode::OK, &FaxView::from(&job))
+    json(StatusCode::OK, &FaxView::for_sender(&request, &job)?)
 }
 
 /// Cancel a fax
@@ -109,7 +119,7 @@ pub(in crate::http) async fn cancel(id: String, request: Request) -> Result<Resp
     let request = request.permit(Scope::FaxCancel).await?;
     let job = own_job(&request, &id)?;
     match request.app.queue().cancel(job.id, &request.audit_context()).await {
-        Ok(job) => json(StatusCode::OK, &FaxView::from(&job)),
+        Ok(job) => json(StatusCode::OK, &FaxView::for_sender(&request, &job)?),
         Err(CancelError::TooLate(state)) => Err(ApiError::new(
             &CONFLICT,
             format!("The fax is {state} already; only a fax that has not ended can be cancelled."),
@@ -119,22 +129,64 @@ pub(in crate::http) async fn cancel(id: String, request: Request) -> Result<Resp
 }
 
 /// The fax pages as a PDF
-#[utoipa::path(get, path = "/fax/{id}/pdf", tag = "fax", params(("id" = String, Path,)),
+#[utoipa::path(get, path = "/fax/{id}/pdf", tag = "fax", 
+    params(("id" = String, Path,), ("token" = Option<String>, Query, description = "From `POST /fax/{id}/pdf-link`; no key is needed with it")),
     security(("api_key" = ["fax:read"])),
     responses((status = 200, content_type = "application/pdf", body = Vec<u8>),
         (status = 404, description = "No such fax, or not yet prepared", body = ProblemBody)))]
 pub(in crate::http) async fn as_pdf(id: String, request: Request) -> Result<Response, ApiError> {
-    let request = request.permit(Scope::FaxRead).await?;
+    let request = match id.parse() {
+        Ok(job) if request.is_by_link() => request.permit_link(job)?,
+        _ => request.permit(Scope::FaxRead).await?,
+    };
     let job = own_job(&request, &id)?;
     pdf_of(&request, &job).await
 }
 
-/// One page as it is transmitted, dot for dot
+/// A link to the pages of a fax.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct PdfLink {
+    /// Address on this appliance, with the token in it. Whoever has it sees the fax.
+    url: String,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+/// Make a link to the pages of a fax, for five minutes
+///
+/// For programs that cannot send a key. Who follows it is recorded as who made it; it ends at once when
+/// the key or session that made it does.
+#[utoipa::path(post, path = "/fax/{id}/pdf-link", tag = "fax", params(("id" = String, Path,)),
+    security(("api_key" = ["fax:read"])),
+    responses((status = 200, body = PdfLink), (status = 404, description = "No such fax", body = ProblemBody)))]
+pub(in crate::http) async fn pdf_link(id: String, request: Request) -> Result<Response, ApiError> {
+    let request = request.permit(Scope::FaxRead).await?;
+    let job = own_job(&request, &id)?;
+    let made = request.app.links().make(job.id, &request.caller, request.app.clock().now());
+    let (token, expires_at) = made.map_err(|error| ApiError::internal(&error))?;
+    json(
+        StatusCode::OK,
+        &PdfLink { url: format!("/fax/{}/pdf?token={}", job.id, token.reveal()), expires_at },
+    )
+}
+
+/// How wide the picture of a page is.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct PageQuery {
+    /// Pixels, 16 to 1728, in greys and with the proportions of the paper; dot for dot when not given
+    #[param(minimum = 16, maximum = 1728)]
+    width: Option<u32>,
+}
+
+/// One page as it is transmitted, dot for dot; or smaller, for a list
 #[utoipa::path(get, path = "/fax/{id}/pages/{page}", tag = "fax",
-    params(("id" = String, Path,), ("page" = String, Path, description = "Number from 1, then .png", example = "1.png")),
+    params(("id" = String, Path,), ("page" = String, Path, description = "Number from 1, then .png", example = "1.png"), PageQuery),
     security(("api_key" = ["fax:read"])),
     responses((status = 200, content_type = "image/png", body = Vec<u8>),
-        (status = 404, description = "No such fax or page", body = ProblemBody)))]
+        (status = 404, description = "No such fax or page", body = ProblemBody),
+        (status = 422, description = "The width cannot be used", body = ProblemBody)))]
 pub(in crate::http) async fn page_png(
     id: String,
     page: String,
@@ -142,14 +194,27 @@ pub(in crate::http) async fn page_png(
 ) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
     let job = own_job(&request, &id)?;
-    let missing = || ApiError::new(&FAX_NOT_FOUND, "This fax has no such page.");
-    let number: usize =
-        page.strip_suffix(".png").and_then(|number| number.parse().ok()).ok_or_else(missing)?;
     let pages = request.app.queue().pages(&job).await?;
-    let page = number.checked_sub(1).and_then(|index| pages.into_iter().nth(index)).ok_or_else(missing)?;
-    let png = request.app.converter().page_png(page).await?;
+    let (number, png) = picture(&request, pages, &page).await?;
     request.viewed(job.id, Snapshot::new().with("format", "png").with("page", number)).await?;
     Ok(document(png, "image/png", &format!("fax-{}-page-{number}.png", job.id)))
+}
+
+/// The picture of the page that the address and the query name, and its number.
+pub(super) async fn picture(
+    request: &Permitted,
+    pages: Vec<FaxPage>,
+    segment: &str,
+) -> Result<(usize, Vec<u8>), ApiError> {
+    let PageQuery { width } = query(request.query())?;
+    if width.is_some_and(|width| !(16..=1728).contains(&width)) {
+        return Err(ApiError::field("width", "out_of_range", "'width' must be from 16 to 1728."));
+    }
+    let missing = || ApiError::new(&FAX_NOT_FOUND, "This fax has no such page.");
+    let number: usize =
+        segment.strip_suffix(".png").and_then(|number| number.parse().ok()).ok_or_else(missing)?;
+    let page = number.checked_sub(1).and_then(|index| pages.into_iter().nth(index)).ok_or_else(missing)?;
+    Ok((number, request.app.converter().page_png(page, width).await?))
 }
 
 /// The fax of this id, if the caller may see it.

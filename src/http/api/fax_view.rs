@@ -7,9 +7,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::groups::{AcceptedGroup, GroupDryRun};
+use crate::access::scopes::Scope;
 use crate::codec::page::FaxPage;
+use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, State};
+use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Outcome;
+use crate::fax::policy::Verdict;
+use crate::fax::second_look::FoundIn;
+use crate::fax::sentences;
+use crate::http::error::ApiError;
+use crate::http::request::Permitted;
 
 /// One fax to send.
 #[derive(Serialize, ToSchema)]
@@ -38,6 +47,12 @@ pub(in crate::http) struct FaxView {
     state: &'static str,
     /// Whether another fax to this number holds it back.
     blocked: bool,
+    /// What keeps it from being dialled although its turn has come: `blocked`, `paused`,
+    /// `spending_limit`, or `second_look` of one that is held until somebody has looked at its number;
+    /// null when nothing does.
+    modifier: Option<&'static str>,
+    /// The same as a sentence.
+    waiting_for: Option<String>,
     /// The number that is dialled.
     to_e164: String,
     /// Pages the other machine confirmed.
@@ -51,6 +66,10 @@ pub(in crate::http) struct FaxView {
     quality: String,
     /// The client's own reference.
     tag: Option<String>,
+    /// Id of the fax whose pages are sent again.
+    resend_of: Option<String>,
+    /// Id of the group it is part of: one document to many numbers.
+    group: Option<String>,
     /// Id of the API key it came by.
     key_id: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -63,8 +82,15 @@ pub(in crate::http) struct FaxView {
     outcome: Option<OutcomeView>,
 }
 
-impl From<&Job> for FaxView {
-    fn from(job: &Job) -> Self {
+impl FaxView {
+    /// A fax while this keeps calls from beginning.
+    pub(super) fn new(job: &Job, dialling: &Dialling) -> Self {
+        let hold = dialling.holds_job(job);
+        let sibling = job.is_blocked.then_some(("blocked", sentences::BLOCKED.to_owned()));
+        let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
+        let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
+        let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
+        let (modifier, waiting_for) = look.or(held).or(sibling).unzip();
         let ended_badly = job.state.is_final() && job.state != State::Delivered;
         Self {
             id: job.id.to_string(),
@@ -78,6 +104,8 @@ impl From<&Job> for FaxView {
             updated_at: job.updated_at,
             state: job.state.as_str(),
             blocked: job.is_blocked,
+            modifier,
+            waiting_for,
             to_e164: job.to.as_e164().to_owned(),
             confirmed_pages: job.confirmed_pages,
             dials: job.counters.dials,
@@ -86,12 +114,38 @@ impl From<&Job> for FaxView {
             resolution: job.resolution.clone(),
             quality: job.quality.clone(),
             tag: job.tag.clone(),
+            resend_of: job.resend_of.map(|id| id.to_string()),
+            group: job.group.map(|id| id.to_string()),
             key_id: job.key_id.clone(),
             schedule_at: job.schedule_at,
             deadline_at: job.deadline_at,
             next_try_at: job.next_try_at,
             outcome: job.outcome.as_ref().map(OutcomeView::from),
         }
+    }
+}
+
+impl FaxView {
+    /// The same for who sent this request: what the number of a held fax is near is told to those who
+    /// may read the address book, or see everybody's faxes.
+    pub(super) fn for_sender(request: &Permitted, job: &Job) -> Result<Self, ApiError> {
+        let queue = request.app.queue();
+        let mut view = Self::new(job, &queue.dialling_for(job)?);
+        let Some(look) = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at()) else {
+            return Ok(view);
+        };
+        let number = look.near.as_deref().and_then(|near| FaxNumber::from_e164(near).ok());
+        let near = match (look.found_in, number) {
+            (Some(FoundIn::Contacts), Some(number)) if request.caller.may(Scope::ContactsRead) => {
+                queue.contact_name(number.as_e164())?.map(|name| format!("“{name}”"))
+            }
+            (Some(FoundIn::Deliveries), Some(number)) if request.caller.sees_everything() => {
+                Some(number.spaced())
+            }
+            _ => None,
+        };
+        view.waiting_for = Some(sentences::second_look(&job.to, look, near.as_deref()));
+        Ok(view)
     }
 }
 
@@ -142,6 +196,24 @@ pub(in crate::http) struct FaxList {
     pub(super) next_cursor: Option<String>,
 }
 
+/// What was accepted: a fax, or with several `to` a group of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "each is written by itself; this only describes them")]
+pub(in crate::http) enum AcceptedView {
+    Fax(Box<FaxView>),
+    Group(Box<AcceptedGroup>),
+}
+
+/// What would become of a request: of a fax, or with several `to` of a group of them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "each is written by itself; this only describes them")]
+pub(in crate::http) enum DryRunView {
+    Fax(DryRun),
+    Group(GroupDryRun),
+}
+
 /// What a fax would be, had it been sent.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct DryRun {
@@ -157,8 +229,40 @@ pub(in crate::http) struct DryRun {
     pub(super) pages: u32,
     /// Seconds on the line at 14,400 bit/s, page by page.
     pub(super) seconds_per_page: Vec<f64>,
-    /// Always true: nothing was stored or sent.
+    /// Whether the route costs money.
+    pub(super) spends: bool,
+    /// What policy says of the number.
+    pub(super) policy: PolicyVerdict,
+    /// Why the key's quota of the day would refuse it; null when it would not.
+    pub(super) quota: Option<String>,
+    /// What would keep it waiting at this moment; null when nothing would.
+    pub(super) waiting_for: Option<String>,
+    /// Why it would be held until somebody has looked at its number; null when it would not.
+    pub(super) second_look: Option<String>,
+    /// Always true: nothing was stored, sent or charged.
     pub(super) dry_run: bool,
+}
+
+/// What policy says of a number.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct PolicyVerdict {
+    /// Whether it may be dialled; if not, the fax would be refused.
+    allowed: bool,
+    /// `nobody_called`, `nothing_spent`, `open_range` or `allow_list`; of what is refused
+    /// `emergency`, `block_list`, or the closed range.
+    code: &'static str,
+    /// The same as a sentence.
+    sentence: String,
+}
+
+impl From<&Verdict> for PolicyVerdict {
+    fn from(verdict: &Verdict) -> Self {
+        let (allowed, code) = match verdict {
+            Verdict::Allowed(grounds) => (true, grounds.code()),
+            Verdict::Blocked(block) => (false, block.code()),
+        };
+        Self { allowed, code, sentence: verdict.sentence() }
+    }
 }
 
 /// Speed the estimate of a dry run assumes: V.17, what most machines reach.

@@ -13,6 +13,7 @@ use warp::reply::Response;
 
 use super::{answer, get, json, json_text};
 use crate::app::App;
+use crate::fax::retention::Level;
 use crate::http::error::ApiError;
 use crate::http::openapi;
 use crate::http::request::Request;
@@ -47,6 +48,12 @@ pub(in crate::http) struct Readiness {
     status: &'static str,
     /// One entry a part: `ok`, or what is wrong with it.
     checks: Checks,
+    /// `running`; `paused` when somebody stopped all dialling; `limited` when the limits on telephone
+    /// lines are reached; `unknown` when the database does not answer. Faxes are taken in all the same.
+    dialling: &'static str,
+    /// `ample`; `low` when somebody should make room; `full` when faxes are received but none to be
+    /// sent is taken in; `unknown` when that cannot be measured.
+    storage: &'static str,
 }
 
 #[derive(Clone, Serialize, ToSchema)]
@@ -81,11 +88,19 @@ pub(in crate::http) async fn ready(request: Request, last: LastLook) -> Result<R
         }
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Readiness { status: if ready { "ready" } else { "not_ready" }, checks })
+    // What is wrong with the database is told by its check.
+    let dialling = match app.queue().dialling() {
+        Err(_) => "unknown",
+        Ok(dialling) if dialling.pause().is_some() => "paused",
+        Ok(dialling) if !dialling.holds.is_empty() => "limited",
+        Ok(_) => "running",
+    };
+    let storage = app.queue().storage_level().map_or("unknown", Level::as_str);
+    json(status, &Readiness { status: if ready { "ready" } else { "not_ready" }, checks, dialling, storage })
 }
 
 /// Tries every part.
-async fn look(app: &App) -> (bool, Checks) {
+pub(super) async fn look(app: &App) -> (bool, Checks) {
     // What is wrong is told in the log; outside, only where to look.
     let told = |part: &str, result: Result<(), String>| match result {
         Ok(()) => ("ok".to_owned(), true),

@@ -36,6 +36,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct UsageQuery {
     /// Hours, this one included: 1 to 2160; 24 by default
+    #[param(minimum = 1, maximum = 2160)]
     hours: Option<u32>,
 }
 

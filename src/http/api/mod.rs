@@ -4,26 +4,42 @@
 pub(super) mod account_grants;
 pub(super) mod account_key;
 pub(super) mod admin;
+pub(super) mod admin_diagnostics;
+pub(super) mod admin_dialling;
 pub(super) mod admin_identify;
 pub(super) mod admin_jobs;
 pub(super) mod admin_key_verbs;
 pub(super) mod admin_keys;
+pub(super) mod admin_policy;
 pub(super) mod admin_seal;
+pub(super) mod admin_settings;
+pub(super) mod admin_storage;
+pub(super) mod admin_summary;
 pub(super) mod attempts;
+pub(super) mod attention;
 pub(super) mod audit;
 pub(super) mod auth;
+pub(super) mod contacts;
+pub(super) mod destinations;
 pub(super) mod diagnostics;
+pub(super) mod events;
 pub(super) mod fax;
+pub(super) mod fax_verbs;
 pub(super) mod fax_view;
+pub(super) mod groups;
 pub(super) mod health;
 pub(super) mod inbound;
+pub(super) mod inbound_verbs;
 pub(super) mod key_self;
 pub(super) mod key_usage;
 pub(super) mod own_keys;
+pub(super) mod preview;
+pub(super) mod sdk;
 pub(super) mod send;
 pub(super) mod setup;
 mod upload;
 pub(super) mod users;
+pub(super) mod webhooks;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,8 +59,15 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let resources = [
         fax::routes(app),
         send::routes(app),
+        preview::routes(app),
         attempts::routes(app),
+        fax_verbs::routes(app),
+        groups::routes(app),
         inbound::routes(app),
+        inbound_verbs::routes(app),
+        destinations::routes(app),
+        contacts::routes(app),
+        events::routes(app),
         health::routes(app),
         admin_identify::routes(app),
         admin_key_verbs::routes(app),
@@ -56,11 +79,20 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         account_grants::routes(app),
         admin_jobs::routes(app),
         admin_seal::routes(app),
+        admin_policy::routes(app),
+        admin_dialling::routes(app),
+        admin_storage::routes(app),
+        admin_summary::routes(app),
+        admin_settings::routes(app),
+        admin_diagnostics::routes(app),
+        attention::routes(app),
         diagnostics::routes(app),
         audit::routes(app),
         admin::routes(app),
         auth::routes(app),
         users::routes(app),
+        webhooks::routes(app),
+        sdk::routes(app),
         setup::routes(app),
     ];
     let joined = resources.into_iter().rev().reduce(|others, first| first.or(others).unify().boxed());

@@ -44,7 +44,8 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 
 /// What a new key of one's own shall be.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(example = json!({"name": "Scanner", "recoverable": true}))]
 pub(in crate::http) struct CreateOwnKey {
     /// What the key is for
     #[schema(required = true, nullable = false)]
@@ -55,6 +56,7 @@ pub(in crate::http) struct CreateOwnKey {
     /// management of one's own keys
     scopes: Option<Vec<String>>,
     /// Whether its token can be shown again; it is kept sealed
+    #[serde(default)]
     recoverable: bool,
 }
 
@@ -184,22 +186,32 @@ pub(in crate::http) async fn reveal(id: String, request: Request) -> Result<Resp
     json(StatusCode::OK, &RevealedOwnKey { id: id.to_string(), key })
 }
 
+/// Why a key of one's own ends.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::http) struct EndOwnKey {
+    /// Why, for the records; `compromised` holds the key's faxes
+    reason: Option<String>,
+}
+
 /// End a key of one's own for good
 ///
 /// No request that starts after the answer is let in with it. It stays in the list.
 #[utoipa::path(patch, path = "/api-keys/{id}/revoke", tag = "own keys", params(("id" = String, Path,)),
-    security(("api_key" = ["keys:manage"])),
+    security(("api_key" = ["keys:manage"])), request_body = Option<EndOwnKey>,
     responses((status = 200, body = OwnKeyMessage),
-        (status = 404, description = "No such key of one's own", body = ProblemBody)))]
+        (status = 404, description = "No such key of one's own", body = ProblemBody),
+        (status = 422, description = "The reason cannot be used", body = ProblemBody)))]
 pub(in crate::http) async fn revoke(id: String, request: Request) -> Result<Response, ApiError> {
     end_key(&id, request, false, "api_key.revoked").await
 }
 
 /// End a key of one's own for good, and take it off the list
 #[utoipa::path(delete, path = "/api-keys/{id}", tag = "own keys", params(("id" = String, Path,)),
-    security(("api_key" = ["keys:manage"])),
+    security(("api_key" = ["keys:manage"])), request_body = Option<EndOwnKey>,
     responses((status = 200, body = OwnKeyMessage),
-        (status = 404, description = "No such key of one's own", body = ProblemBody)))]
+        (status = 404, description = "No such key of one's own", body = ProblemBody),
+        (status = 422, description = "The reason cannot be used", body = ProblemBody)))]
 pub(in crate::http) async fn remove(id: String, request: Request) -> Result<Response, ApiError> {
     end_key(&id, request, true, "api_key.deleted").await
 }
@@ -212,16 +224,12 @@ async fn end_key(
 ) -> Result<Response, ApiError> {
     let request = request.permit(Scope::KeysManage).await?;
     let id = own(&request, id)?;
-    let NoFields {} = request.body()?.json().await?;
-    let revocation = Revocation { hidden, ..Revocation::default() };
-    request.app.keys().revoke(&id, revocation, &request.caller.actor()).await?;
+    let EndOwnKey { reason } = request.body()?.json().await?;
+    let revocation = Revocation { reason, hidden, ..Revocation::default() };
+    let revoked = request.app.keys().revoke(&id, revocation, &request.caller.actor()).await?;
+    request.app.queue().moved_elsewhere(&revoked.held);
     json(StatusCode::OK, &OwnKeyMessage { message })
 }
-
-/// A body that says nothing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoFields {}
 
 /// The id, when it is that of a key in the sender's list.
 fn own(request: &Permitted, text: &str) -> Result<KeyId, ApiError> {

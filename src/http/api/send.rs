@@ -11,7 +11,9 @@ use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use super::fax_view::{DryRun, FaxView};
+use super::fax_view::{AcceptedView, DryRun, DryRunView, FaxView, PolicyVerdict};
+use super::groups::{self, Recipients};
+use super::preview::{self, Ready};
 use super::upload::{Upload, check_announced};
 use super::{answer, json, json_text, post};
 use crate::access::kind::Mode;
@@ -19,18 +21,22 @@ use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::page::Resolution;
 use crate::convert::{Options, Quality};
+use crate::fax::cover::Cover;
 use crate::fax::job::Priority;
 use crate::fax::number::FaxNumber;
+use crate::fax::policy::Verdict;
+use crate::fax::sentences;
 use crate::http::error::{
-    ApiError, IDEMPOTENCY_IN_FLIGHT, IDEMPOTENCY_MISMATCH, INVALID_NUMBER, NO_SCOPE, ProblemBody,
+    ApiError, FieldError, IDEMPOTENCY_IN_FLIGHT, IDEMPOTENCY_MISMATCH, INVALID_NUMBER, NO_SCOPE, ProblemBody,
 };
 use crate::http::request::{Permitted, Request};
-use crate::queue::{Content, Idempotency, NewFax, QueueError, Submitted};
+use crate::id::PreviewId;
+use crate::queue::{Content, Draft, Idempotency, NewFax, QueueError, Submitted};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_LEN: usize = 255;
 /// Longest `tag`.
-const TAG_LEN: usize = 200;
+pub(super) const TAG_LEN: usize = 200;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     warp::path!("fax").and(post(app)).then(|request| answer(send(request))).boxed()
@@ -38,13 +44,15 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 
 /// The form of `POST /fax`, for the description.
 #[derive(utoipa::ToSchema)]
+#[schema(example = json!({"to": "+15551234567", "file": ["Hello, fax."]}))]
 #[expect(dead_code, reason = "the form is read part by part; this only describes it")]
 pub(in crate::http) struct SendForm {
-    /// Fax number: E.164, or digits only
-    #[schema(example = "+15551234567")]
-    to: String,
+    /// Fax number: E.164, or digits only; several parts, up to 1,000, make a group of faxes with one
+    /// document
+    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["+15551234567"]))]
+    to: Vec<String>,
     /// PDF, text, TIFF, PNG or JPEG; several parts become one fax in their order
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<String>, format = Binary, min_items = 1)]
     file: Vec<Vec<u8>>,
     /// `standard`, `fine` (default) or `superfine`
     resolution: Option<String>,
@@ -60,68 +68,99 @@ pub(in crate::http) struct SendForm {
     /// Give up at this time; by default three hours after the first send time
     #[schema(value_type = Option<String>, format = DateTime)]
     deadline: Option<String>,
-    /// `1`: check everything, send nothing
+    /// `1`: a cover page comes first, with the fields below
+    cover: Option<String>,
+    /// On the cover page: what it is about
+    subject: Option<String>,
+    /// On the cover page: some words
+    note: Option<String>,
+    /// On the cover page: whom it is from; the name in the tag line when not given
+    from_name: Option<String>,
+    /// On the cover page: whom it is for
+    to_name: Option<String>,
+    /// Id from `POST /previews`: exactly these pages, in place of `file`
+    preview: Option<String>,
+    /// `1`: check everything, say what would become of it; send, store and charge nothing
     dry_run: Option<String>,
 }
 
 /// Send a fax
 ///
-/// Answers 202 once document and job are on disk.
+/// Answers 202 once document and job are on disk. With several `to` each number gets a fax of its own
+/// and the answer is a `group`; all are accepted or none.
 #[utoipa::path(post, path = "/fax", tag = "fax", security(("api_key" = ["fax:send"])),
     params(("as_key" = Option<String>, Query, description = "In a session: id of a key to send as"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same answer for 24 hours")),
     request_body(content = SendForm, content_type = "multipart/form-data"),
-    responses((status = 202, description = "Accepted and safe", body = FaxView),
-        (status = 200, description = "dry_run", body = DryRun),
+    responses((status = 202, description = "Accepted and safe: a fax, or with several `to` a group", body = AcceptedView),
+        (status = 200, description = "dry_run", body = DryRunView),
         (status = 400, description = "The number is not one", body = ProblemBody),
+        (status = 403, description = "The number may not be dialled from here, or the key may not send to it", body = ProblemBody),
         (status = 408, description = "The body stopped arriving", body = ProblemBody),
         (status = 409, description = "The same Idempotency-Key is being worked on", body = ProblemBody),
         (status = 413, description = "Too large", body = ProblemBody),
         (status = 415, description = "Not a document we take", body = ProblemBody),
         (status = 422, description = "No file, an unusable document, or a wrong field", body = ProblemBody)))]
 pub(in crate::http) async fn send(request: Request) -> Result<Response, ApiError> {
-    let request = request.permit(Scope::FaxSend).await?.sending_as_key(Scope::FaxSend)?;
+    let request = request.permit(Scope::FaxSend).await?;
+    let asked_by = request.caller.label();
+    let request = request.sending_as_key(Scope::FaxSend)?;
     let max_mb = request.app.config().max_file_size_mb;
     check_announced(announced_length(&request.headers), max_mb)?;
     let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let upload = Upload::read(request.body()?, content_type, max_mb, request.app.uploads()).await?;
     let order = Order::new(&request, &upload)?;
     // A client that hangs up must not leave a stored document without its row.
-    let task = tokio::spawn(carry_out(request, upload, order));
+    let task = tokio::spawn(carry_out(request, upload, order, asked_by));
     task.await.unwrap_or_else(|panic| Err(ApiError::internal(&panic)))
 }
 
-async fn carry_out(request: Permitted, upload: Upload, order: Order) -> Result<Response, ApiError> {
-    let queue = request.app.queue();
-    if order.dry_run {
-        return dry_run(&request, upload, &order).await;
-    }
+async fn carry_out(
+    request: Permitted,
+    upload: Upload,
+    order: Order,
+    asked_by: String,
+) -> Result<Response, ApiError> {
+    let (content, source_sha256, options) = match order.ready(&request, &upload, &asked_by).await? {
+        Some(ready) => (Content::Pages(ready.pages), ready.source_sha256, ready.options),
+        None => (Content::Documents(upload.documents.clone()), upload.source_sha256(), order.options),
+    };
     let new = NewFax {
         owner: request.caller.owner,
         key_id: request.caller.key_id.as_ref().map(ToString::to_string),
         to_raw: order.to_raw,
         to: order.to,
         route: order.route,
-        content: Content::Documents(upload.documents.clone()),
-        documents_hash: upload.documents_hash,
-        options: order.options,
+        content,
+        source_sha256,
+        options,
         priority: order.priority,
         tag: order.tag,
+        resend_of: None,
         schedule_at: order.schedule_at,
         deadline_at: order.deadline_at,
         allowance: request.app.keys().allowance(&request.caller),
         idempotency: order.idempotency,
     };
-    let submitted = queue.submit(new, |job| {
-        let body = serde_json::to_string(&FaxView::from(job)).unwrap_or_default();
+    match (order.dry_run, order.group) {
+        (true, group) => dry_run(&request, &new, group).await,
+        (false, None) => submit(&request, new).await,
+        (false, Some(group)) => groups::submit(&request, new, group).await,
+    }
+}
+
+/// Hands a checked fax to the queue; answers 202 once it is safe.
+pub(super) async fn submit(request: &Permitted, new: NewFax) -> Result<Response, ApiError> {
+    let dialling = request.app.queue().dialling()?;
+    let submitted = request.app.queue().submit(new, |job| {
+        let body = serde_json::to_string(&FaxView::new(job, &dialling)).unwrap_or_default();
         (StatusCode::ACCEPTED.as_u16(), body)
     });
-    let submitted = submitted.await.map_err(|error| match error {
-        QueueError::Overspent(over) => {
-            ApiError::quota(over.to_string(), over.limit(), request.app.keys().day_ends_s())
-        }
-        error => error.into(),
-    })?;
+    answer_to(submitted.await.map_err(|error| refused(request, error))?)
+}
+
+/// What a client is told whose request was handed to the queue.
+pub(super) fn answer_to(submitted: Submitted) -> Result<Response, ApiError> {
     match submitted {
         Submitted::New { status, body } | Submitted::Repeated { status, body } => {
             Ok(json_text(StatusCode::from_u16(status).unwrap_or(StatusCode::ACCEPTED), body))
@@ -137,19 +176,57 @@ async fn carry_out(request: Permitted, upload: Upload, order: Order) -> Result<R
     }
 }
 
-async fn dry_run(request: &Permitted, upload: Upload, order: &Order) -> Result<Response, ApiError> {
-    let converted = request.app.converter().convert(upload.documents.clone(), order.options, |_| {}).await?;
+/// The queue's refusal; of what was spent, with the time until there is more.
+pub(super) fn refused(request: &Permitted, error: QueueError) -> ApiError {
+    match error {
+        QueueError::Overspent(over) => {
+            ApiError::quota(over.to_string(), over.limit(), request.app.keys().day_ends_s())
+        }
+        QueueError::TooManyNew { over, numbers } => {
+            let error = |raw: String| FieldError {
+                field: "to".into(),
+                code: "new_number".into(),
+                message: format!("{raw}: This number was never dialled before."),
+            };
+            let errors = numbers.into_iter().map(error).collect();
+            let day_ends_s = request.app.keys().day_ends_s();
+            ApiError::quota(over.to_string(), over.limit(), day_ends_s).with_errors(errors)
+        }
+        error => error.into(),
+    }
+}
+
+async fn dry_run(request: &Permitted, new: &NewFax, group: Option<Recipients>) -> Result<Response, ApiError> {
+    let converted = match &new.content {
+        Content::Pages(pages) => pages.clone(),
+        Content::Documents(documents) => {
+            request.app.converter().convert(documents.clone(), new.options, |_| {}).await?.pages
+        }
+    };
     let why = match request.caller.mode {
         Mode::Test => "test keys always go to the simulator",
         Mode::Live => "it is the configured route (line.route)",
     };
+    if let Some(group) = group {
+        return groups::dry_run(request, &group, new, why, &converted).await;
+    }
+    let pages = converted.len() as u32;
+    let queue = request.app.queue();
+    let foreseen = queue.foresee(&new.route, &new.to, pages, new.schedule_at, new.allowance.as_ref())?;
+    let limits = queue.dialling()?.limits;
+    let look = queue.second_look(&new.route, &new.to).await?;
     let body = DryRun {
-        to: order.to_raw.clone(),
-        to_e164: order.to.as_e164().to_owned(),
-        route: order.route.clone(),
+        to: new.to_raw.clone(),
+        to_e164: new.to.as_e164().to_owned(),
+        route: new.route.clone(),
         why: why.to_owned(),
-        pages: converted.pages.len() as u32,
-        seconds_per_page: DryRun::seconds(&converted.pages),
+        pages,
+        seconds_per_page: DryRun::seconds(&converted),
+        spends: foreseen.spends,
+        policy: PolicyVerdict::from(&foreseen.verdict),
+        quota: foreseen.overspent.map(|over| over.to_string()),
+        waiting_for: foreseen.hold.map(|hold| sentences::held(&hold, limits)),
+        second_look: look.map(|look| sentences::second_look(&new.to, &look, None)),
         dry_run: true,
     };
     json(StatusCode::OK, &body)
@@ -159,6 +236,8 @@ async fn dry_run(request: &Permitted, upload: Upload, order: &Order) -> Result<R
 struct Order {
     to_raw: String,
     to: FaxNumber,
+    /// All numbers, of a request with several.
+    group: Option<Recipients>,
     route: String,
     options: Options,
     priority: Priority,
@@ -166,24 +245,26 @@ struct Order {
     schedule_at: Option<Timestamp>,
     deadline_at: Option<Timestamp>,
     dry_run: bool,
+    cover: Option<Cover>,
+    preview: Option<PreviewId>,
     idempotency: Option<Idempotency>,
 }
 
 impl Order {
     fn new(request: &Permitted, upload: &Upload) -> Result<Self, ApiError> {
-        let config = request.app.config();
+        let group = match upload.numbers().nth(1) {
+            Some(_) => Some(Recipients::new(request, upload.numbers())?),
+            None => None,
+        };
         let to_raw = upload.raw("to").unwrap_or_default();
-        let to = FaxNumber::parse(to_raw, &config.country_code)
-            .map_err(|error| ApiError::new(&INVALID_NUMBER, error.to_string()))?;
-        if !request.caller.may_dial(to.as_e164()) {
-            return Err(
-                ApiError::new(&NO_SCOPE, "This key may not send to this number.").with_reason("resource")
-            );
-        }
-        if upload.documents.is_empty() {
+        let to = number(request, to_raw)?;
+        // Of several numbers the one cover page names none.
+        let cover = preview::cover(request, upload, Some(&to).filter(|_| group.is_none()))?;
+        let preview = preview::id_in(upload)?;
+        if upload.documents.is_empty() && preview.is_none() && !cover.as_ref().is_some_and(says_something) {
             return Err(ApiError::field("file", "missing", "A part 'file' with the document is missing."));
         }
-        for field in ["route", "from", "header", "cover", "note"] {
+        for field in ["route", "from", "header"] {
             if upload.field(field).is_some() {
                 return Err(ApiError::field(
                     field,
@@ -208,28 +289,81 @@ impl Order {
         Ok(Self {
             to_raw: to_raw.to_owned(),
             to,
+            group,
             route: request.app.route_of(request.caller.mode).to_string(),
-            options: Options {
-                resolution: word(upload, "resolution", "standard, fine or superfine", Resolution::from_name)?
-                    .unwrap_or(Resolution::FINE),
-                quality: word(upload, "quality", "text or photo", Quality::from_name)?.unwrap_or_default(),
-            },
+            options: options(upload)?,
             priority: word(upload, "priority", "high, normal or bulk", |word| word.parse().ok())?
                 .unwrap_or_default(),
             tag: tag(upload)?,
             schedule_at,
             deadline_at,
             dry_run: word(upload, "dry_run", "1 or 0", truth)?.unwrap_or(false),
-            idempotency: idempotency(request, upload)?,
+            cover,
+            preview,
+            idempotency: idempotency(request, "/fax", || upload.request_hash)?,
         })
     }
 }
 
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
+impl Order {
+    /// Its pages, where they are ready before it is handed to the queue: those of a preview, and those
+    /// with a cover page, which says how many there are.
+    async fn ready(
+        &self,
+        request: &Permitted,
+        upload: &Upload,
+        asked_by: &str,
+    ) -> Result<Option<Ready>, ApiError> {
+        if let Some(id) = self.preview {
+            return preview::ready(request, id, asked_by).await.map(Some);
+        }
+        let Some(cover) = self.cover.clone() else { return Ok(None) };
+        // Who may not send this gets no worker for it.
+        let (queue, allowance) = (request.app.queue(), request.app.keys().allowance(&request.caller));
+        let foreseen = queue.foresee(&self.route, &self.to, 1, self.schedule_at, allowance.as_ref())?;
+        if let Verdict::Blocked(block) = foreseen.verdict {
+            return Err(QueueError::Blocked(block).into());
+        }
+        if let Some(over) = foreseen.overspent {
+            return Err(refused(request, QueueError::Overspent(over)));
+        }
+        let template = request.app.config().cover_template.clone();
+        let documents = upload.documents.clone();
+        let draft = Draft { documents, options: self.options, cover: Some((cover, template)) };
+        let pages = queue.draft(draft).await?;
+        Ok(Some(Ready { pages, source_sha256: upload.source_sha256(), options: self.options }))
+    }
+}
+
+/// Whether a cover page alone is a fax.
+fn says_something(cover: &Cover) -> bool {
+    cover.note.is_some() || cover.subject.is_some()
+}
+
+/// How documents become pages.
+pub(super) fn options(upload: &Upload) -> Result<Options, ApiError> {
+    Ok(Options {
+        resolution: word(upload, "resolution", "standard, fine or superfine", Resolution::from_name)?
+            .unwrap_or(Resolution::FINE),
+        quality: word(upload, "quality", "text or photo", Quality::from_name)?.unwrap_or_default(),
+    })
+}
+
+/// The number a client wrote, if its key may send there.
+pub(super) fn number(request: &Permitted, raw: &str) -> Result<FaxNumber, ApiError> {
+    let to = FaxNumber::parse(raw, &request.app.config().country_code)
+        .map_err(|error| ApiError::new(&INVALID_NUMBER, error.to_string()))?;
+    if request.caller.may_dial(to.as_e164()) {
+        return Ok(to);
+    }
+    Err(ApiError::new(&NO_SCOPE, "This key may not send to this number.").with_reason("resource"))
+}
+
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn word<T>(
+pub(super) fn word<T>(
     upload: &Upload,
     field: &str,
     allowed: &str,
@@ -243,7 +377,7 @@ fn time(upload: &Upload, field: &str) -> Result<Option<Timestamp>, ApiError> {
     word(upload, field, "a time like 2026-11-21T14:05:00Z", |text| text.parse().ok())
 }
 
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -252,13 +386,23 @@ fn truth(text: &str) -> Option<bool> {
 }
 
 fn tag(upload: &Upload) -> Result<Option<String>, ApiError> {
-    let fits = |text: &str| text.chars().count() <= TAG_LEN && !text.chars().any(char::is_control);
     word(upload, "tag", "at most 200 characters without line breaks", |text| {
-        fits(text).then(|| text.to_owned())
+        is_tag(text).then(|| text.to_owned())
     })
 }
 
-fn idempotency(request: &Permitted, upload: &Upload) -> Result<Option<Idempotency>, ApiError> {
+/// Whether this can be a client's own reference.
+pub(super) fn is_tag(text: &str) -> bool {
+    text.chars().count() <= TAG_LEN && !text.chars().any(char::is_control)
+}
+
+/// The client's name for this request to `path`, if it gave one; `request_hash` tells requests
+/// apart.
+pub(super) fn idempotency(
+    request: &Permitted,
+    path: &str,
+    request_hash: impl FnOnce() -> [u8; 32],
+) -> Result<Option<Idempotency>, ApiError> {
     let Some(value) = request.headers.get("idempotency-key") else { return Ok(None) };
     let name =
         value.to_str().ok().filter(|name| (1..=IDEMPOTENCY_KEY_LEN).contains(&name.len())).ok_or_else(
@@ -272,8 +416,8 @@ fn idempotency(request: &Permitted, upload: &Upload) -> Result<Option<Idempotenc
         )?;
     Ok(Some(Idempotency {
         key_id: request.caller.label(),
-        path: "/fax".to_owned(),
+        path: path.to_owned(),
         name: name.to_owned(),
-        request_hash: upload.request_hash,
+        request_hash: request_hash(),
     }))
 }

@@ -37,16 +37,17 @@ pub(in crate::http) struct SetupState {
     version: &'static str,
 }
 
-/// Whether there is an administrator yet; for a browser, the page that one-time links lead to
+/// Whether there is an administrator yet; for a browser, the way to where one-time links lead
 #[utoipa::path(get, path = "/setup", tag = "people",
-    responses((status = 200, body = SetupState),
+    responses((status = 200, content((SetupState = "application/json"), (String = "text/html"))),
+        (status = 303, description = "A browser goes on to the console"),
         (status = 403, description = "Over plain HTTP from elsewhere", body = ProblemBody),
         (status = 421, description = "Not under a name of ours", body = ProblemBody)))]
 pub(in crate::http) async fn state(request: Request) -> Result<Response, ApiError> {
     let visit = request.visit()?;
     let accept = visit.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
-        return Ok(pages::setup());
+        return Ok(pages::setup(visit.app.path_prefix()));
     }
     let state =
         SetupState { needs_setup: visit.app.people().needs_setup(), version: env!("CARGO_PKG_VERSION") };
@@ -69,7 +70,8 @@ pub(in crate::http) struct RedeemLink {
 ///
 /// Makes the first administrator, or gives an invited user their password, and signs them in.
 #[utoipa::path(post, path = "/setup", tag = "people", request_body = RedeemLink,
-    responses((status = 200, body = super::auth::SessionInfo),
+    responses((status = 200, body = super::auth::SessionInfo,
+            headers(("Set-Cookie" = String, description = "The session's cookie"))),
         (status = 400, description = "Not JSON", body = ProblemBody),
         (status = 403, description = "The link does not work, or the connection is not private", body = ProblemBody),
         (status = 421, description = "Not under a name of ours", body = ProblemBody),
@@ -109,10 +111,11 @@ impl OneTimeLink {
     responses((status = 200, body = OneTimeLink),
         (status = 403, description = "Not on the appliance itself", body = ProblemBody),
         (status = 409, description = "There is an administrator", body = ProblemBody),
-        (status = 421, description = "Not under a name of ours", body = ProblemBody)))]
+        (status = 421, description = "Not under a name of ours", body = ProblemBody),
+        (status = 503, description = "Full or going down", body = ProblemBody)))]
 pub(in crate::http) async fn renew(request: Request) -> Result<Response, ApiError> {
-    let (visit, _) = on_the_appliance(request)?;
-    let link = visit.app.people().renew_setup_link().await?;
+    let (visit, by) = on_the_appliance(request)?;
+    let link = visit.app.people().renew_setup_link(by.audit_context()).await?;
     json(StatusCode::OK, &OneTimeLink::new(&visit.app, None, &link))
 }
 

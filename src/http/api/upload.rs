@@ -11,16 +11,20 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::body::{Body, BodyError};
 use crate::http::error::{ApiError, INVALID_REQUEST, TOO_LARGE};
+use crate::limits::GROUP_NUMBERS;
 
 /// Largest value of a plain field; a note on a cover page is the longest.
 const FIELD_BYTES: usize = 16 * 1024;
-/// Most parts of a body: documents and fields.
+/// Most parts of a body beside numbers: documents and fields.
 const MOST_PARTS: usize = 64;
-/// Room for part headers and boundaries beside the documents themselves.
-const FRAMING_BYTES: u64 = 64 * 1024;
+/// Room for part headers and boundaries beside the documents themselves: those of a form, and 256
+/// bytes for each number of a group.
+const FRAMING_BYTES: u64 = 64 * 1024 + GROUP_NUMBERS as u64 * 256;
+/// The field that may come many times.
+const TO: &str = "to";
 /// Fields `POST /fax` knows.
-const FIELDS: [&str; 13] = [
-    "to",
+const FIELDS: [&str; 17] = [
+    TO,
     "resolution",
     "quality",
     "priority",
@@ -33,6 +37,10 @@ const FIELDS: [&str; 13] = [
     "header",
     "cover",
     "note",
+    "subject",
+    "from_name",
+    "to_name",
+    "preview",
 ];
 
 /// What came with a request to send.
@@ -77,18 +85,25 @@ impl Upload {
             .size_limit(multer::SizeLimit::new().whole_stream(limit + FRAMING_BYTES));
         let mut parts = Multipart::with_constraints(body.into_stream(), boundary, constraints);
         let (mut fields, mut documents) = (Vec::new(), Vec::new());
-        for _ in 0..MOST_PARTS {
+        let (mut parts_left, mut numbers_left) = (MOST_PARTS, GROUP_NUMBERS);
+        loop {
             let Some(part) = parts.next_field().await.map_err(|error| reader.error(error))? else {
                 return Ok(Self::hashed(fields, documents, reader.memory));
             };
             let name = part.name().unwrap_or_default().to_owned();
+            let left = if name == TO { &mut numbers_left } else { &mut parts_left };
+            *left = left.checked_sub(1).ok_or_else(|| too_many(&name))?;
             match name.as_str() {
                 "file" => documents.push(reader.document(part).await?),
                 known if FIELDS.contains(&known) => fields.push((name, reader.field(part).await?)),
                 _ => reader.skip(part).await?,
             }
         }
-        Err(ApiError::new(&INVALID_REQUEST, format!("The form has more than {MOST_PARTS} parts.")))
+    }
+
+    /// The numbers, each exactly as it came.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|(field, _)| field == TO).map(|(_, value)| value.as_str())
     }
 
     /// The first value of a field, exactly as it came.
@@ -99,6 +114,11 @@ impl Upload {
     /// The first value of a field, without the space around it; an empty one counts as absent.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.raw(name).map(|value| value.trim_matches(' ')).filter(|value| !value.is_empty())
+    }
+
+    /// SHA-256 over the documents, in hex.
+    pub(super) fn source_sha256(&self) -> String {
+        self.documents_hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn hashed(
@@ -193,6 +213,16 @@ impl Reader {
             error => ApiError::new(&INVALID_REQUEST, format!("The form cannot be read: {error}.")),
         }
     }
+}
+
+fn too_many(name: &str) -> ApiError {
+    if name == TO {
+        let message = format!(
+            "A fax goes to at most {GROUP_NUMBERS} numbers at once; send it to the others in a request of their own."
+        );
+        return ApiError::field(TO, "too_many", message);
+    }
+    ApiError::new(&INVALID_REQUEST, format!("The form has more than {MOST_PARTS} parts beside numbers."))
 }
 
 fn out_of_memory() -> ApiError {

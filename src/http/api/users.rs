@@ -168,7 +168,7 @@ pub(in crate::http) struct ChangeUser {
 
 /// Change role or status; the user is signed out everywhere
 #[utoipa::path(patch, path = "/admin/users/{id}", tag = "people", params(("id" = String, Path,)),
-    security(("api_key" = ["users:manage"])), request_body = ChangeUser,
+    security(("api_key" = ["users:manage"])), request_body = Option<ChangeUser>,
     responses((status = 200, body = User), (status = 404, description = "No such user", body = ProblemBody),
         (status = 409, description = "The last global administrator", body = ProblemBody),
         (status = 422, description = "A field cannot be used", body = ProblemBody)))]

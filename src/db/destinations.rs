@@ -1,0 +1,118 @@
+//! The table `destination_calls`: what is remembered of each number.
+//!
+//! Owns: remembering a call in the transaction that ends it, and forgetting it after its time. It
+//! outlives the fax it was for, so that retention of faxes takes nothing from it.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::{Db, DbError, from_ms, parse, to_ms};
+use crate::fax::attempt::Carriage;
+use crate::fax::destination::{Memory, PastCall, REMEMBERED};
+use crate::fax::job::Job;
+use crate::fax::number::FaxNumber;
+use crate::fax::outcome::Outcome;
+use crate::id::{AccountId, AttemptId};
+
+/// Calls of one number that are looked at: enough for what is said of it.
+const MOST_CALLS: u32 = 1000;
+/// Calls forgotten in one write: the writer serves others in between.
+const FORGOTTEN_AT_ONCE: u32 = 5000;
+
+impl Db {
+    /// What is remembered of a number at `now`; of this account's calls alone, or of all.
+    pub async fn destination(
+        &self,
+        to: FaxNumber,
+        owner: Option<AccountId>,
+        now: Timestamp,
+    ) -> Result<Memory, DbError> {
+        self.list(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT at, route, class, pages, remote_station_id, transport, bit_rate, ecm \
+                 FROM destination_calls WHERE to_e164 = ?1 AND at >= ?2 AND (?3 IS NULL OR owner_id = ?3) \
+                 ORDER BY at DESC LIMIT ?4",
+            )?;
+            let owner = owner.map(|owner| owner.to_string());
+            let mut rows = statement.query(params![to.as_e164(), oldest(now), owner, MOST_CALLS])?;
+            let mut calls = Vec::new();
+            while let Some(row) = rows.next()? {
+                calls.push(read(row)?);
+            }
+            Ok(Memory { calls })
+        })
+        .await
+    }
+
+    /// Forgets calls that are too old at `now`, a batch of them; answers how many.
+    pub async fn forget_destinations(&self, now: Timestamp) -> Result<usize, DbError> {
+        self.write(move |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "DELETE FROM destination_calls WHERE (to_e164, at, attempt_id) IN \
+                 (SELECT to_e164, at, attempt_id FROM destination_calls WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            )?;
+            Ok(statement.execute(params![oldest(now), FORGOTTEN_AT_ONCE])?)
+        })
+        .await
+    }
+}
+
+/// Whether a fax machine answered at this number within the time that is remembered, on a route of
+/// this name.
+pub(in crate::db) fn was_reached(
+    connection: &Connection,
+    to: &FaxNumber,
+    route: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT class FROM destination_calls WHERE to_e164 = ?1 AND at >= ?2 AND route = ?3 ORDER BY at DESC",
+    )?;
+    let mut rows = statement.query(params![to.as_e164(), oldest(now), route])?;
+    while let Some(row) = rows.next()? {
+        let class: crate::fax::outcome::Class = parse(&row.get::<_, String>(0)?, "destination_calls.class")?;
+        if class.is_try() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Remembers a call that was just closed.
+pub(in crate::db) fn remember(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    attempt: AttemptId,
+    outcome: &Outcome,
+) -> Result<(), DbError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO destination_calls(to_e164, at, attempt_id, owner_id, route, class, pages, \
+             remote_station_id, transport, bit_rate, ecm) \
+             SELECT ?2, ended_at, id, ?3, route, ?4, \
+             (SELECT count(*) FROM attempt_pages WHERE attempt_id = ?1), \
+             remote_station_id, transport, bit_rate, ecm FROM attempts WHERE id = ?1",
+        )?
+        .execute(params![
+            attempt.to_string(),
+            job.to.as_e164(),
+            job.owner.to_string(),
+            outcome.class.as_str()
+        ])?;
+    Ok(())
+}
+
+pub(in crate::db) fn oldest(now: Timestamp) -> i64 {
+    to_ms(now.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN))
+}
+
+fn read(row: &Row<'_>) -> Result<PastCall, DbError> {
+    Ok(PastCall {
+        at: from_ms(row.get(0)?, "destination_calls.at")?,
+        route: row.get(1)?,
+        class: parse(&row.get::<_, String>(2)?, "destination_calls.class")?,
+        pages: row.get(3)?,
+        remote_station_id: row.get(4)?,
+        carriage: Carriage { transport: row.get(5)?, bit_rate: row.get(6)?, ecm: row.get(7)? },
+    })
+}

@@ -1,0 +1,159 @@
+// What every test of the console's screens needs: an appliance with people in it, somebody signed
+// in, and a look at a screen as all kinds of people see it.
+//
+//   const office = await startOffice();                  // a demo, an administrator, a browser
+//   const page = await office.signIn("/jobs");           // signed in, on that screen
+//   await inspect(page, "jobs");                         // axe, 360 px, screenshots
+//   await office.fax("+15551230000", "Hello");           // a fax through the API
+//   const viewer = await office.person("Vera", "viewer");
+//   await office.signIn("/", { as: viewer });
+//   await office.stop();
+
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { openPage, startBrowser, startDemo } from "./appliance.js";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const SCREENSHOTS = fileURLToPath(new URL("../../target/test/screens", import.meta.url));
+
+export const PASSWORD = "paper and ink 1970";
+export const DESK = { width: 1280, height: 900 };
+export const PHONE = { width: 360, height: 740 };
+
+/** A demo with the administrator "demo", and a browser. */
+export async function startOffice() {
+  const demo = await startDemo();
+  try {
+    const browser = await startBrowser();
+    await local(demo, "POST", "/setup/reset", { username: "demo", password: PASSWORD });
+    return new Office(demo, browser);
+  } catch (error) {
+    await demo.stop();
+    throw error;
+  }
+}
+
+class Office {
+  constructor(demo, browser) {
+    Object.assign(this, { demo, browser, url: demo.url, admin: { name: "demo", password: PASSWORD } });
+  }
+
+  async stop() {
+    await this.browser.close();
+    await this.demo.stop();
+  }
+
+  /** A request as the machine's own administrator, over the admin socket. */
+  local(method, path, body) {
+    return local(this.demo, method, path, body);
+  }
+
+  /** A page on its own in a new profile, nobody signed in. `options` are the browser context's. */
+  open(options = {}) {
+    return openPage(this.browser, this.url, { viewport: DESK, ...options });
+  }
+
+  /** A page on this screen, with the administrator, or `as`, signed in. */
+  async signIn(path = "/", { as = this.admin, ...options } = {}) {
+    const page = await this.open(options);
+    await page.goto(`/console${path}`);
+    await fillSignIn(page, as);
+    await page.getByRole("navigation", { name: "Main" }).waitFor({ state: "attached" });
+    await page.locator("main h1").waitFor();
+    return page;
+  }
+
+  /** Somebody with a role, who has chosen a password. */
+  async person(name, role) {
+    const user = await this.local("POST", "/admin/users", { name, role });
+    const token = user.link.url.split("#token=")[1];
+    const body = JSON.stringify({ token, password: PASSWORD });
+    const answer = await fetch(`${this.url}/setup`, { method: "POST", body });
+    assert.equal(answer.status, 200, await answer.text());
+    return { name, password: PASSWORD };
+  }
+
+  /** Sends a text through the API, with the simulator's key unless told otherwise; answers the fax. */
+  async fax(to, text = "A page.", { key = this.demo.test_key, ...fields } = {}) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries({ to, ...fields })) form.append(name, value);
+    form.append("file", new Blob([text], { type: "text/plain" }), "page.txt");
+    const answer = await fetch(`${this.url}/fax`, { method: "POST", headers: { "x-api-key": key }, body: form });
+    const fax = await answer.json();
+    assert.equal(answer.status, 202, JSON.stringify(fax));
+    return fax;
+  }
+}
+
+/** Fills the form in, wherever it is shown. */
+export async function fillSignIn(page, { name, password }) {
+  await page.getByLabel("User name").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/**
+ * Looks at what a page shows, in light and dark, at a desk and on a telephone: no violation found by
+ * axe, nothing to scroll sideways, nothing complained of. Keeps the pictures.
+ */
+export async function inspect(page, name, { complaints = [] } = {}) {
+  await mkdir(SCREENSHOTS, { recursive: true });
+  const before = page.viewportSize();
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.setViewportSize(DESK);
+    await settled(page);
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`) });
+    assert.deepEqual(await violations(page), [], `${name} in ${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(PHONE);
+  await settled(page);
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}-phone.png`) });
+  assert.deepEqual(await violations(page), [], `${name} on a telephone`);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(overflow <= 0, `${name} is ${overflow} px too wide at 360 px`);
+  await page.setViewportSize(before ?? DESK);
+  assert.deepEqual(page.complaints, complaints, name);
+}
+
+/** What axe finds, in a line each; put into the page past its policy, as a browser's extension would. */
+export async function violations(page) {
+  await page.evaluate(AXE);
+  const found = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary ?? ""}`).join(" | ")}`);
+}
+
+/** Nothing of a secret is kept where another page or a later person could find it. */
+export async function assertNotKept(page, secret) {
+  const kept = await page.evaluate(async () => {
+    const databases = (await indexedDB.databases?.()) ?? [];
+    return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, databases, location.href, document.documentElement.outerHTML]);
+  });
+  assert.ok(!kept.includes(secret), "a secret was kept in the browser");
+}
+
+async function settled(page) {
+  await page.waitForFunction(() => !document.querySelector(".skeleton"));
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.effect?.getTiming().iterations === Infinity || animation.finished.catch(() => {}))));
+}
+
+function local({ data_dir }, method, path, body) {
+  return new Promise((resolve, reject) => {
+    const headers = { host: "localhost", "content-type": "application/json" };
+    const request = httpRequest({ socketPath: join(data_dir, "admin.sock"), method, path, headers }, async (response) => {
+      let text = "";
+      for await (const piece of response) text += piece;
+      if (response.statusCode >= 400) reject(new Error(`${method} ${path}: ${response.statusCode} ${text}`));
+      else resolve(text && JSON.parse(text));
+    });
+    request.on("error", reject);
+    request.end(body && JSON.stringify(body));
+  });
+}
