@@ -29,31 +29,6 @@ is_reproducible() {
   return "$status"
 }
 
-# The settings of the code as "section.key=default", by name.
-settings_of_code() {
-  awk -F '"' '/^ *key: "/ { key = $2 } /^ *default: "/ { print key "=" $2 }' "$root/src/config.rs" | sort
-}
-
-settings_of_file() {
-  awk '/^\[/ { section = substr($1, 2, length($1) - 2) }
-    /^#[a-z_]+ = / { line = substr($0, 2); sub(/ = /, "=", line); gsub(/"/, "", line); print section "." line }' \
-    "$settings" | sort
-}
-
-settings_of_manual() {
-  awk '/^\.SH \[/ { section = $2; gsub(/[][]/, "", section) }
-    /^\.B / { name = $2 }
-    /^Default: / && section != "" {
-      value = $0; sub(/^Default: /, "", value); sub(/\. Allowed: .*/, "", value)
-      print section "." name "=" (value == "empty" ? "" : value)
-    }' "$root/packaging/man/pagewire.toml.5" | sort
-}
-
-# agrees_with_the_code COMMAND
-agrees_with_the_code() {
-  expected=$(settings_of_code) && stated=$("$1") && [ -n "$expected" ] && echo "$stated" && [ "$stated" = "$expected" ]
-}
-
 every_line_of_settings_is_good() {
   sed 's/^#\([a-z_]* = \)/\1/' "$settings" >"$chroot/tmp/all.toml" &&
     "$1/pagewire" check --config "$settings" && "$1/pagewire" check --config "$chroot/tmp/all.toml"
@@ -166,8 +141,6 @@ mount -t proc proc "$chroot/proc"
 
 check 'lintian finds nothing unexplained' lintian_is_silent
 check 'the same commit makes the same package' is_reproducible "$1"
-check 'the settings file states the defaults of the code' agrees_with_the_code settings_of_file
-check 'the manual states the defaults of the code' agrees_with_the_code settings_of_manual
 check 'every line of the settings file is good' every_line_of_settings_is_good "$1"
 check 'the manual pages have no mistakes' manual_is_readable
 check 'systemd takes the unit' unit_is_valid

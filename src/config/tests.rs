@@ -147,3 +147,48 @@ fn the_bootstrap_key_does_not_print() {
     let config = load("", &[("API_KEY", "a-very-long-bootstrap-key")]).unwrap();
     assert!(!format!("{config:?}").contains("a-very-long"));
 }
+
+fn sorted(mut stated: Vec<String>) -> Vec<String> {
+    stated.sort();
+    stated
+}
+
+fn settings_of_the_code() -> Vec<String> {
+    sorted(SETTINGS.iter().map(|setting| format!("{}={}", setting.key, setting.default)).collect())
+}
+
+#[test]
+fn the_installed_file_states_every_default() {
+    let mut section = "";
+    let mut stated = Vec::new();
+    for line in include_str!("../../packaging/deb/pagewire.toml").lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((name, value)) = line.strip_prefix('#').and_then(|rest| rest.split_once(" = "))
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            stated.push(format!("{section}.{name}={}", value.trim_matches('"')));
+        }
+    }
+    assert_eq!(sorted(stated), settings_of_the_code());
+}
+
+#[test]
+fn the_manual_states_every_default() {
+    let (mut section, mut name) = ("", "");
+    let mut stated = Vec::new();
+    for line in include_str!("../../packaging/man/pagewire.toml.5").lines() {
+        if let Some(rest) = line.strip_prefix(".SH ") {
+            section = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or("");
+        } else if let Some(rest) = line.strip_prefix(".B ") {
+            name = rest;
+        } else if let Some((default, _)) =
+            line.strip_prefix("Default: ").and_then(|rest| rest.split_once(". Allowed: "))
+            && !section.is_empty()
+        {
+            let default = if default == "empty" { "" } else { default };
+            stated.push(format!("{section}.{name}={default}"));
+        }
+    }
+    assert_eq!(sorted(stated), settings_of_the_code());
+}
