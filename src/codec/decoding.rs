@@ -52,9 +52,35 @@ pub(super) fn decode(
     height: u32,
     encoding: EncodingMode,
 ) -> Result<Bitmap, DecodeError> {
-    if !(1..=MAX_WIDTH).contains(&width) || !(1..=MAX_HEIGHT).contains(&height) {
-        return Err(DecodeError::Size { width, height });
+    check_size(width, height)?;
+    let mut drawing = Drawing { page: Bitmap::white(width, height), rows: Rows::default() };
+    run(data, width, height, encoding, &mut drawing, |drawing| drawing.rows.0)?;
+    Ok(drawing.page)
+}
+
+/// Whether data holds exactly `height` rows of `width` pixels; says what [`decode`] would, without drawing.
+pub(super) fn check(data: &[u8], width: u32, height: u32, encoding: EncodingMode) -> Result<(), DecodeError> {
+    check_size(width, height)?;
+    run(data, width, height, encoding, &mut Rows::default(), |rows| rows.0)
+}
+
+fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+    if (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height) {
+        Ok(())
+    } else {
+        Err(DecodeError::Size { width, height })
     }
+}
+
+/// Gives every row to `sink`, and compares how many it then `found`.
+fn run<S: Decoder>(
+    data: &[u8],
+    width: u32,
+    height: u32,
+    encoding: EncodingMode,
+    sink: &mut S,
+    found: impl Fn(&S) -> u32,
+) -> Result<(), DecodeError> {
     let mut context = DecoderContext::new(DecodeSettings {
         columns: width,
         // Not `height`: the decoder would stop there and hide that there is more.
@@ -65,32 +91,41 @@ pub(super) fn decode(
         encoding,
         strict: true,
     });
-    let mut sink = RowSink { page: Bitmap::white(width, height), found: 0 };
-    let result = hayro_ccitt::decode(data, &mut sink, &mut context);
-    let found = sink.found;
+    let result = hayro_ccitt::decode(data, sink, &mut context);
+    let found = found(sink);
     match result {
         Err(source) => Err(DecodeError::Row { row: found + 1, height, source }),
         Ok(_) if found != height => Err(DecodeError::Rows { found, expected: height }),
-        Ok(_) => Ok(sink.page),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Counts rows.
+#[derive(Default)]
+struct Rows(u32);
+
+impl Decoder for Rows {
+    fn push_row(&mut self, _: &[u32]) {
+        self.0 += 1;
     }
 }
 
 /// Draws the rows that belong to the page, and counts them all.
-struct RowSink {
+struct Drawing {
     page: Bitmap,
-    found: u32,
+    rows: Rows,
 }
 
-impl Decoder for RowSink {
+impl Decoder for Drawing {
     fn push_row(&mut self, changes: &[u32]) {
-        if self.found < self.page.height() {
+        if self.rows.0 < self.page.height() {
             let width = self.page.width();
-            let row = self.page.row_mut(self.found);
+            let row = self.page.row_mut(self.rows.0);
             for run in changes.chunks(2) {
                 let end = run.get(1).copied().unwrap_or(width);
                 blacken(row, run[0]..end);
             }
         }
-        self.found += 1;
+        self.rows.push_row(changes);
     }
 }

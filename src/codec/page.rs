@@ -77,6 +77,14 @@ impl FaxPage {
         t6::decode(&self.strip, self.width, self.height)
     }
 
+    /// Whether the strip can be decoded.
+    ///
+    /// # Errors
+    /// Those of [`Self::to_bitmap`].
+    pub fn check(&self) -> Result<(), t6::DecodeError> {
+        t6::check(&self.strip, self.width, self.height)
+    }
+
     /// Seconds the strip takes on a line of `bits_per_second`, without signalling or repeats; infinite at 0.
     pub fn seconds_at(&self, bits_per_second: u32) -> f64 {
         self.strip.len() as f64 * 8.0 / f64::from(bits_per_second)
@@ -134,10 +142,12 @@ mod tests {
         let bitmap = samples::text(1728, 80, 8);
         let page = FaxPage::from_bitmap(&bitmap, Resolution::FINE);
         assert_eq!(page.to_bitmap().unwrap(), bitmap);
+        assert_eq!(page.check(), Ok(()));
         assert_eq!(page.seconds_at(14_400), page.strip.len() as f64 / 1800.0);
         assert!(page.seconds_at(0).is_infinite());
         let cut = FaxPage { height: 79, ..page };
         assert_eq!(cut.to_bitmap(), Err(t6::DecodeError::Rows { found: 80, expected: 79 }));
+        assert_eq!(cut.check(), cut.to_bitmap().map(|_| ()));
     }
 
     #[test]

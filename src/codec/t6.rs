@@ -36,6 +36,14 @@ pub fn decode(strip: &[u8], width: u32, height: u32) -> Result<Bitmap, DecodeErr
     super::decoding::decode(strip, width, height, EncodingMode::Group4)
 }
 
+/// Whether [`decode`] would take a strip.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn check(strip: &[u8], width: u32, height: u32) -> Result<(), DecodeError> {
+    super::decoding::check(strip, width, height, EncodingMode::Group4)
+}
+
 /// The length of `strip` without zero bytes behind its EOFB; `None` if it does not end in one.
 pub(super) fn length_to_eofb(strip: &[u8]) -> Option<usize> {
     const EOFB: u32 = 0x00_1001;
@@ -132,7 +140,9 @@ mod tests {
         let mut random = samples::Random::seeded(4);
         for _ in 0..300 {
             let damaged = random.damage(&strip);
-            if let Ok(decoded) = decode(&damaged, 1728, 60) {
+            let decoded = decode(&damaged, 1728, 60);
+            assert_eq!(check(&damaged, 1728, 60), decoded.as_ref().map(|_| ()).map_err(Clone::clone));
+            if let Ok(decoded) = decoded {
                 assert_eq!((decoded.width(), decoded.height()), (1728, 60));
             }
         }

@@ -58,7 +58,7 @@ fn pass_through(pages: Vec<FaxPage>, max_pages: u32, emit: Emit<'_>) -> Result<(
         return Err(ConvertError::TooManyPages { limit: max_pages });
     }
     for (page, number) in pages.into_iter().zip(1..) {
-        page.to_bitmap().map_err(|_| ConvertError::damaged_page(number, "its fax data cannot be decoded"))?;
+        page.check().map_err(|_| ConvertError::damaged_page(number, "its fax data cannot be decoded"))?;
         emit(page)?;
     }
     Ok(())
