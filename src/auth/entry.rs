@@ -182,6 +182,12 @@ impl Entry {
         self.next_generation(record, Slot::stored(current), previous)
     }
 
+    /// This key without its previous secret.
+    pub(super) fn without_previous(&self) -> Self {
+        let record = KeyRecord { generation: self.record.generation + 1, ..KeyRecord::clone(&self.record) };
+        self.next_generation(record, self.current.afresh(None), None)
+    }
+
     /// This key with another hash of the same secret, and its prefilter; `None` when no slot has
     /// the hash `old`. Nobody is let in or out by it, so the generation stays.
     pub(super) fn rehashed(

@@ -90,6 +90,8 @@ pub struct KeyView {
     pub status: Standing,
     /// End of the grace of its previous secret, while that lasts.
     pub previous_valid_until: Option<Timestamp>,
+    /// When the secret in force was last used.
+    pub current_last_used_at: Option<Timestamp>,
     /// When its previous secret was last used, while that is valid.
     pub previous_last_used_at: Option<Timestamp>,
 }
@@ -318,6 +320,7 @@ impl State {
             owner_name: owner.name.clone(),
             status: entry.record.standing(owner, now),
             previous_valid_until: entry.previous_valid_until(now),
+            current_last_used_at: entry.slot(Which::Current, now).and_then(|slot| slot.last_used_at()),
             previous_last_used_at: entry.slot(Which::Previous, now).and_then(|slot| slot.last_used_at()),
         })
     }

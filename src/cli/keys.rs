@@ -109,6 +109,11 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         grace_seconds: u64,
     },
+    /// After a rotation: end the old secret now, before its grace is over
+    EndPrevious {
+        /// Id of the key
+        id: String,
+    },
     /// End a key for good
     Revoke {
         /// Id of the key
@@ -204,6 +209,7 @@ fn request(command: &Command) -> (Method, String, Option<Value>) {
         Command::Rotate { id, grace_seconds } => {
             (Method::POST, format!("{KEYS}/{id}/rotate"), Some(json!({ "grace_seconds": grace_seconds })))
         }
+        Command::EndPrevious { id } => (Method::POST, format!("{KEYS}/{id}/end-previous"), None),
         Command::Revoke { id, reason, hold_faxes } => {
             let mut body = json!({ "hold_faxes": hold_faxes });
             add_texts(&mut body, &[("reason", reason)]);
@@ -254,6 +260,7 @@ fn print(command: &Command, answer: &Value) {
         }
         Command::Disable { id } => println!("The key {id} is disabled."),
         Command::Enable { id } => println!("The key {id} is enabled."),
+        Command::EndPrevious { id } => println!("Only the current secret of the key {id} works."),
         Command::Revoke { id, .. } => {
             println!("The key {id} is revoked; {} of its faxes are held.", answer["held_faxes"]);
         }

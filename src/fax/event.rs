@@ -43,6 +43,7 @@ pub const TYPES: &[&str] = &[
     "api_key.created",
     "api_key.changed",
     "api_key.rotated",
+    "api_key.previous_ended",
     "api_key.disabled",
     "api_key.enabled",
     "api_key.revealed",

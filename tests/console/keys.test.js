@@ -145,6 +145,11 @@ describe("API keys", { skip: missing }, () => {
     assert.equal(await tried(next), 200);
     await guide.getByText("in use").waitFor();
     await page.getByText("New secret; the old one in its grace").waitFor();
+    assert.equal(await guide.locator("[aria-current=step]").textContent(), "4Revoke the old");
+    await guide.getByRole("button", { name: "Revoke the old secret now" }).click();
+    await page.getByText("The old secret has ended.").waitFor();
+    await guide.waitFor({ state: "detached" });
+    await page.getByText("The old secret was ended").waitFor();
 
     await page.getByRole("button", { name: "Delete…" }).click();
     const dialog = page.getByRole("dialog", { name: /^Delete/ });

@@ -32,7 +32,7 @@ SPARE_KEYS = 8
 PATIENCE_S = 300
 # Where a key is refused whatever its scopes, and why.
 NOT_FOR_KEYS = {
-    "POST /admin/seal/recovery-key": "admin socket only",
+    "POST /admin/seal/recovery-key": "admin socket or a person",
     "POST /admin/seal/rewrap": "admin socket only",
     "POST /admin/seal/recover": "admin socket only",
     "POST /admin/audit/accept-damage": "admin socket only",

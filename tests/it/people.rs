@@ -188,6 +188,27 @@ async fn from_the_setup_link_to_signing_out() {
 }
 
 #[tokio::test]
+async fn the_administrator_gets_the_recovery_key_once() {
+    let house = House::new(&[]).await;
+    let anna = house.administrator().await;
+    let make = |browser: &Browser, body: Value| {
+        let browser = browser.clone();
+        async move { browser.call(Method::POST, "/admin/seal/recovery-key", body).await }
+    };
+    // One that exists is replaced by who sits at the appliance.
+    assert_eq!(code(make(&anna, json!({"replace": true})).await, 403), "insufficient_permissions");
+    let created = anna.call(Method::POST, "/admin/users", json!({"name": "bea", "role": "admin"})).await;
+    let invited = json!({"token": token_of(&created.expect(201).json()["link"]), "password": OTHER});
+    let bea = Browser::new(house.http(), &house.post("/setup", invited).await.expect(200));
+    assert_eq!(code(make(&bea, json!({})).await, 403), "insufficient_permissions");
+    let made = make(&anna, json!({})).await.expect(200).json();
+    assert_eq!(made["recovery_key"].as_str().unwrap().split('-').count(), 14);
+    make(&anna, json!({})).await.expect(409);
+    assert_eq!(anna.get("/admin/seal").await.expect(200).json()["has_recovery_key"], true);
+    assert!(!house.log().contains(&made["recovery_key"].as_str().unwrap()[..14]));
+}
+
+#[tokio::test]
 async fn writes_with_a_cookie_come_from_the_console_only() {
     let house = House::new(&[]).await;
     let anna = house.administrator().await;

@@ -105,6 +105,22 @@ async fn nothing_that_starts_afterwards_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_secret_of_a_rotation_is_ended_at_once() {
+    let demo = Demo::start();
+    let (http, admin) = (&demo.http, &demo.admin_key);
+    for round in 0..ROUNDS {
+        let new = json!({"name": "rotated", "owner": format!("owner {round}"), "scopes": ["fax:read"]});
+        let (id, old) = new_key(http, admin, new).await;
+        let path = format!("/admin/api-keys/{id}");
+        let grace = json!({"grace_seconds": 3_600});
+        http.json(Method::POST, &format!("{path}/rotate"), admin, grace).await.expect(200);
+        let hammer = Hammer::start(http, &old, "/fax", 401).await;
+        http.json(Method::POST, &format!("{path}/end-previous"), admin, json!({})).await.expect(200);
+        hammer.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_owner_loses_its_keys_lose() {
     let folder = tempfile::tempdir().unwrap();
     let env = |name: &str| match name {

@@ -36,9 +36,11 @@ enum Needs {
     Global(&'static str),
     /// This scope in a session; a key is none.
     Person(&'static str),
+    /// The same of a global administrator.
+    GlobalPerson(&'static str),
 }
 
-use Needs::{Administrator, AnyKey, Global, Machine, MachineWith, Nothing, Person, Scope, Session};
+use Needs::{Administrator, AnyKey, Global, GlobalPerson, Machine, MachineWith, Nothing, Person, Scope, Session};
 
 /// Method, path, what it needs, and the status of who has that.
 const ROWS: &[(&str, &str, Needs, u16)] = &[
@@ -111,6 +113,7 @@ const ROWS: &[(&str, &str, Needs, u16)] = &[
     ("GET", "/admin/api-keys/{id}/events", Scope("keys:read"), 404),
     ("POST", "/admin/api-keys/{id}/reveal", Scope("keys:reveal"), 404),
     ("POST", "/admin/api-keys/{id}/rotate", Scope("keys:manage"), 404),
+    ("POST", "/admin/api-keys/{id}/end-previous", Scope("keys:manage"), 404),
     ("GET", "/admin/api-keys/{id}/usage", Scope("keys:read"), 404),
     ("GET", "/admin/audit", Scope("audit:read"), 200),
     ("GET", "/admin/audit/verify", Scope("audit:read"), 200),
@@ -142,7 +145,7 @@ const ROWS: &[(&str, &str, Needs, u16)] = &[
     ("DELETE", "/admin/policy/numbers/{prefix}", Scope("settings:write"), 404),
     ("GET", "/admin/seal", Scope("settings:read"), 200),
     ("POST", "/admin/seal/recover", MachineWith("admin"), 403),
-    ("POST", "/admin/seal/recovery-key", MachineWith("admin"), 403),
+    ("POST", "/admin/seal/recovery-key", GlobalPerson("admin"), 422),
     ("POST", "/admin/seal/rewrap", MachineWith("admin"), 403),
     ("GET", "/admin/storage", Scope("settings:read"), 200),
     ("POST", "/admin/storage/clean", Scope("settings:write"), 200),
@@ -180,6 +183,8 @@ const ROWS: &[(&str, &str, Needs, u16)] = &[
 const BODIES: &[(&str, &str)] = &[
     ("/admin/api-keys/identify", r#"{"token": "no token"}"#),
     ("/admin/accounts/{id}/grants", r#"{"grants": []}"#),
+    // One that was made could not be made again by who comes next.
+    ("/admin/seal/recovery-key", r#"{"replace": "perhaps"}"#),
     ("/admin/users/{id}/password", r#"{"password": "a passphrase of the matrix"}"#),
 ];
 
@@ -257,11 +262,11 @@ impl Sender {
             (_, Nothing | Machine) => true,
             (Self::Nobody, _) | (Self::Key { .. }, Session) => return 401,
             (Self::Person { is_console: false, .. }, _) if is_asked && method != "GET" => false,
-            (Self::Key { .. }, Person(_)) => false,
+            (Self::Key { .. }, Person(_) | GlobalPerson(_)) => false,
             (_, AnyKey | Session) => true,
             (_, Scope(scope) | Person(scope) | MachineWith(scope)) => self.holds(scope),
             (_, Administrator(scope)) => self.holds(scope) && self.is_of(&["admin", "global_admin"]),
-            (_, Global(scope)) => self.holds(scope) && self.is_of(&["global_admin"]),
+            (_, Global(scope) | GlobalPerson(scope)) => self.holds(scope) && self.is_of(&["global_admin"]),
         };
         if is_permitted { answer } else { 403 }
     }

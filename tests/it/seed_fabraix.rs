@@ -175,11 +175,39 @@ async fn a_rotation_overlaps_until_the_old_secret_is_ended() {
         let shown = http.get("/v1/key", token).await.expect(200).json();
         assert_eq!((&shown["key_id"], shown["previous_valid_until"].is_string()), (&json!(id), true));
     }
+    // Verify: the last use of each secret; then revoke the old one.
+    let key = format!("{KEYS}/{id}");
+    let shown = http.get(&key, BOOTSTRAP).await.expect(200).json();
+    assert!(
+        shown["current_last_used_at"].is_string() && shown["previous_last_used_at"].is_string(),
+        "{shown}"
+    );
+    let end = format!("{key}/end-previous");
+    for _ in 0..2 {
+        http.json(Method::POST, &end, BOOTSTRAP, json!({})).await.expect(200);
+        http.get("/fax", &first).await.expect(401);
+        http.get("/fax", &second).await.expect(200);
+    }
+    let shown = http.get(&key, BOOTSTRAP).await.expect(200).json();
+    assert!(shown["previous_valid_until"].is_null() && shown["previous_last_used_at"].is_null(), "{shown}");
+    let events = http.get(&format!("{key}/events"), BOOTSTRAP).await.expect(200).json();
+    let types: Vec<_> =
+        events.as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["api_key.previous_ended", "api_key.rotated", "api_key.created"]);
+
     let rotated = http.json(Method::POST, &path, BOOTSTRAP, json!({})).await.expect(200);
     for token in [&first, &second] {
         http.get("/fax", token).await.expect(401);
     }
     http.get("/fax", rotated.json()["token"].as_str().unwrap()).await.expect(200);
+    let shown = http.get(&key, BOOTSTRAP).await.expect(200).json();
+    assert!(shown["current_last_used_at"].is_string(), "{shown}");
+    http.json(Method::DELETE, &key, BOOTSTRAP, json!({})).await.expect(200);
+    http.json(Method::POST, &end, BOOTSTRAP, json!({})).await.expect(409);
+    let path = {
+        let (id, _) = create(http, json!({"name": "other", "scopes": ["fax:read"]})).await;
+        format!("{KEYS}/{id}/rotate")
+    };
     let week = json!({"grace_seconds": 7 * 24 * 3_600 + 1});
     http.json(Method::POST, &path, BOOTSTRAP, week).await.expect(422);
 }

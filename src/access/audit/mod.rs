@@ -30,6 +30,8 @@ named! {
         ApiKeyImported = "api_key.imported",
         /// An API key got a new secret.
         ApiKeyRotated = "api_key.rotated",
+        /// The secret a key had before its rotation was ended.
+        ApiKeyPreviousEnded = "api_key.previous_ended",
         /// An API key was ended for good.
         ApiKeyRevoked = "api_key.revoked",
         /// An API key was switched off.

@@ -71,6 +71,13 @@ impl KeyRing {
         to_its_end(async move { ring.rotate_key(id, grace, by).await }).await
     }
 
+    /// Ends the grace of a key's previous secret: no request that starts after the return is let in with
+    /// it. A key without one stays as it is.
+    pub async fn end_previous_secret(&self, id: &KeyId, by: &Actor) -> Result<(), AuthError> {
+        let (ring, id, by) = (self.clone(), *id, by.clone());
+        to_its_end(async move { ring.end_previous(id, by).await }).await
+    }
+
     async fn create_key(self, new: NewKey, by: Actor) -> Result<(Token, KeyRecord), AuthError> {
         let id = self.unused_id()?;
         // Refused before anything is hashed; and looked at again below, because the owner may
@@ -142,6 +149,24 @@ impl KeyRing {
         self.swap(id, |newest| Some(newest.rotated(secret, previous_valid_until, is_kept)))?;
         log::info!("API key {id} was rotated by {by}");
         Ok(Rotated { token, previous_valid_until })
+    }
+
+    async fn end_previous(self, id: KeyId, by: Actor) -> Result<(), AuthError> {
+        let _changes = self.parts.changes.lock().await;
+        let (entry, owner) = self.managed(id, &by)?;
+        let now = self.parts.clock.now();
+        if entry.record.standing(&owner, now) == Standing::Revoked {
+            return Err(AuthError::State(Standing::Revoked));
+        }
+        let Some(until) = entry.previous_valid_until(now) else { return Ok(()) };
+        let event = self.event(id, "previous_ended", &by, json!({ "previous_valid_until": until }));
+        let ended = self
+            .audit(id, Action::ApiKeyPreviousEnded, &by)
+            .before(Snapshot::new().with("previous_valid_until", until));
+        self.parts.db.audited(ended).end_previous_secret(id, event).await?;
+        self.swap(id, |newest| Some(newest.without_previous()))?;
+        log::info!("the previous secret of API key {id} was ended by {by}");
+        Ok(())
     }
 
     fn plan(&self, id: KeyId, new: &NewKey, by: &Actor) -> Result<(KeyRecord, Owner), AuthError> {

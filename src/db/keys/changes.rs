@@ -56,6 +56,25 @@ impl Audited<'_> {
         .await
     }
 
+    /// Ends the grace of a key's previous secret. [`DbError::Conflict`] when the key is revoked or not
+    /// there, or has no previous secret.
+    pub async fn end_previous_secret(self, id: KeyId, event: Event) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let moved = transaction
+                .prepare_cached(
+                    "UPDATE api_keys SET generation = generation + 1 WHERE id = ?1 AND status <> 'revoked'",
+                )?
+                .execute([id.to_string()])?;
+            require(moved)?;
+            let ended = transaction
+                .prepare_cached("DELETE FROM api_key_slots WHERE key_id = ?1 AND slot = 'previous'")?
+                .execute([id.to_string()])?;
+            require(ended)?;
+            events::append(transaction, &[event])
+        })
+        .await
+    }
+
     /// Switches a key off or on. [`DbError::Conflict`] when it is revoked or not there, and for
     /// [`Status::Revoked`], which is no switch.
     pub async fn switch_key(self, id: KeyId, status: Status, event: Event) -> Result<(), DbError> {

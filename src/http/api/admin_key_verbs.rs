@@ -28,6 +28,9 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let enable = warp::path!("admin" / "api-keys" / String / "enable")
         .and(post(app))
         .then(|id, request| answer(enable(id, request)));
+    let end_previous = warp::path!("admin" / "api-keys" / String / "end-previous")
+        .and(post(app))
+        .then(|id, request| answer(end_previous(id, request)));
     let reveal = warp::path!("admin" / "api-keys" / String / "reveal")
         .and(post(app))
         .then(|id, request| answer(reveal(id, request)));
@@ -36,7 +39,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         .then(|id, request| answer(events(id, request)));
     let safety =
         warp::path!("admin" / "api-keys" / "safety").and(get(app)).then(|request| answer(safety(request)));
-    let verbs = disable.or(enable).unify().or(reveal).unify().boxed();
+    let verbs = disable.or(enable).unify().or(end_previous).unify().or(reveal).unify().boxed();
     update.or(verbs).unify().or(events).unify().or(safety).unify().boxed()
 }
 
@@ -197,6 +200,21 @@ pub(in crate::http) async fn enable(id: String, request: Request) -> Result<Resp
     json(StatusCode::OK, &Done { status: "ok" })
 }
 
+/// End the old secret after a rotation
+///
+/// No request that starts after the answer is let in with it. Without an old secret in its grace there is
+/// nothing to end, and the answer is the same.
+#[utoipa::path(post, path = "/admin/api-keys/{id}/end-previous", tag = "keys", params(("id" = String, Path,)),
+    security(("api_key" = ["keys:manage"])),
+    responses((status = 200, body = Done), (status = 404, description = "No such key", body = ProblemBody),
+        (status = 409, description = "The key was revoked", body = ProblemBody)))]
+pub(in crate::http) async fn end_previous(id: String, request: Request) -> Result<Response, ApiError> {
+    let request = request.permit(Scope::KeysManage).await?;
+    let id = own_key(&request, &id)?.record.id;
+    request.app.keys().end_previous_secret(&id, &request.caller.actor()).await?;
+    json(StatusCode::OK, &Done { status: "ok" })
+}
+
 /// A key's token, shown again.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct RevealedKey {
@@ -235,7 +253,7 @@ pub(in crate::http) struct KeyEvent {
     seq: i64,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// `api_key.created`, `.changed`, `.rotated`, `.disabled`, `.enabled`, `.revealed`, `.revoked`, `.new_address`, `.expiring`
+    /// `api_key.created`, `.changed`, `.rotated`, `.previous_ended`, `.disabled`, `.enabled`, `.revealed`, `.revoked`, `.new_address`, `.expiring`
     r#type: String,
     /// `by` whom, and what is worth knowing
     #[schema(value_type = Object)]

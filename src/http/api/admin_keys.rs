@@ -136,6 +136,12 @@ pub(in crate::http) struct ApiKeyDetails {
     /// End of the old secret's grace after a rotation.
     #[schema(value_type = Option<String>, format = DateTime)]
     previous_valid_until: Option<Timestamp>,
+    /// When the secret in force was last used.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    current_last_used_at: Option<Timestamp>,
+    /// When the old secret was last used, while its grace lasts.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    previous_last_used_at: Option<Timestamp>,
 }
 
 impl From<&KeyView> for ApiKey {
@@ -169,6 +175,8 @@ impl From<&KeyView> for ApiKeyDetails {
             use_count: record.use_count,
             revoked_reason: record.revoked_reason.clone(),
             previous_valid_until: view.previous_valid_until,
+            current_last_used_at: view.current_last_used_at,
+            previous_last_used_at: view.previous_last_used_at,
         }
     }
 }

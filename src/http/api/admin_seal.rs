@@ -1,6 +1,8 @@
 //! `/admin/seal`: the state of the seal, its recovery key and new key-encryption keys.
 //!
-//! What makes or takes a key is served over the admin socket alone: no key crosses a network.
+//! What takes a key, or replaces the sealing key, is served over the admin socket alone. The recovery key
+//! alone is shown to a person too, who wrote it down at the setup or never: to a global administrator who
+//! entered the password a moment ago, so over connections nobody can read along.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,6 +12,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::{answer, get, json, post};
+use crate::access::roles::Role;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::auth::Actor;
@@ -78,14 +81,18 @@ pub(in crate::http) struct CreatedRecoveryKey {
     recovery_key: String,
 }
 
-/// Make the recovery key; over the admin socket only
+/// Make the recovery key
+///
+/// Over the admin socket, or in the session of a global administrator who entered the password a moment
+/// ago; replacing one that exists over the admin socket only.
 #[utoipa::path(post, path = "/admin/seal/recovery-key", tag = "admin", security(("api_key" = ["admin"])),
     request_body = Option<NewRecoveryKey>,
     responses((status = 200, body = CreatedRecoveryKey),
         (status = 409, description = "There is one already, or the seal is locked", body = ProblemBody)))]
 pub(in crate::http) async fn new_recovery_key(request: Request) -> Result<Response, ApiError> {
-    let request = local(request.permit(Scope::Admin).await?)?;
+    let request = local_or_administrator(request.permit(Scope::Admin).await?)?;
     let body: NewRecoveryKey = request.body()?.json().await?;
+    let request = if body.replace { local(request)? } else { request };
     let key = request.app.sealing().new_recovery_key(body.replace, &request.audit_context()).await?;
     log::info!("a recovery key was made by {}", request.caller.label());
     json(StatusCode::OK, &CreatedRecoveryKey { recovery_key: key.text().reveal().clone() })
@@ -166,6 +173,19 @@ pub(in crate::http) async fn recover(request: Request) -> Result<Response, ApiEr
 /// Only who sits at the appliance.
 fn local(request: Permitted) -> Result<Permitted, ApiError> {
     check_local(&request, "Sealing keys are changed on the appliance itself only, with 'pagewire seal'.")?;
+    Ok(request)
+}
+
+/// Who sits at the appliance, or is signed in as its administrator and just proved it. No API key: a
+/// program has no paper to write it on.
+fn local_or_administrator(request: Permitted) -> Result<Permitted, ApiError> {
+    if request.caller.session_id().is_none() {
+        return local(request);
+    }
+    if request.caller.role != Role::GlobalAdmin {
+        return Err(ApiError::new(&NO_SCOPE, "Only a global administrator makes the recovery key."));
+    }
+    request.app.people().require_fresh_password(&request.caller)?;
     Ok(request)
 }
 

@@ -9,6 +9,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   "api_key.created": "made a key",
   "api_key.imported": "took a key over",
   "api_key.rotated": "gave a key a new secret",
+  "api_key.previous_ended": "ended a key’s old secret",
   "api_key.revoked": "revoked a key",
   "api_key.disabled": "switched a key off",
   "api_key.enabled": "switched a key on",

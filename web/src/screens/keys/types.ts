@@ -16,10 +16,6 @@ export interface Resources {
 export interface Key extends Omit<Schemas["ApiKey"], "limits" | "resources"> {
   limits: Limits;
   resources: Resources;
-  /** When the secret in force was last used, whatever was done with the old one. */
-  current_last_used_at?: string | null;
-  /** When the old secret was last used, while it is in its grace. */
-  previous_last_used_at?: string | null;
 }
 
 export type Safety = Schemas["KeySafety"];
