@@ -13,7 +13,8 @@ use futures_util::Stream;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 use super::error::{ApiError, INVALID_REQUEST, TIMEOUT, TOO_LARGE};
 
@@ -78,16 +79,7 @@ impl Body {
             }
             whole.extend_from_slice(&chunk);
         }
-        let text: &[u8] = if whole.is_empty() { b"{}" } else { &whole };
-        serde_json::from_slice(text).map_err(|error| {
-            if error.is_data() {
-                let message = without_values(&error.to_string());
-                let field = message.split('`').nth(1).unwrap_or("body").to_owned();
-                ApiError::field(&field, "invalid", message)
-            } else {
-                ApiError::new(&INVALID_REQUEST, format!("The body is not valid JSON: {error}"))
-            }
-        })
+        parse(if whole.is_empty() { b"{}" } else { &whole })
     }
 
     /// The chunks as a stream, for the multipart parser.
@@ -101,6 +93,39 @@ impl Body {
             }
         })
     }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    // For serde an array is a struct too, field by field.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::field("body", "invalid", "invalid type: sequence, expected an object"));
+    }
+    serde_json::from_slice(text).map_err(|error| {
+        if error.is_data() {
+            let message = without_values(&error.to_string());
+            let field = message.split('`').nth(1).unwrap_or("body").to_owned();
+            ApiError::field(&field, "invalid", message)
+        } else {
+            ApiError::new(&INVALID_REQUEST, format!("The body is not valid JSON: {error}"))
+        }
+    })
+}
+
+/// An object inside a body, for `T` that serde would take an array for as well.
+pub(super) struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        let object = serde_json::Map::deserialize(value)?;
+        T::deserialize(serde_json::Value::Object(object)).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// For a field that is an object, null or left out.
+pub(super) fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(value)?.map(|Object(value)| value))
 }
 
 /// A body failure on its way through the multipart parser.
@@ -156,8 +181,6 @@ async fn discard(mut incoming: Incoming) {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -165,6 +188,23 @@ mod tests {
     struct Asked {
         #[serde(default)]
         _replace: bool,
+        #[serde(default, deserialize_with = "object")]
+        _part: Option<Part>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Part {
+        _n: u8,
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for good in ["{}", r#" {"_part": null}"#, r#"{"_part": {"_n": 1}}"#] {
+            assert!(parse::<Asked>(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["[]", " [true, null]", "null", r#"{"_part": [1]}"#, r#"{"_part": {"_n": []}}"#] {
+            assert!(parse::<Asked>(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -172,8 +212,8 @@ mod tests {
         let cases = [
             (r#"{"_replace": "plum \" ladder"}"#, "invalid type: a text, expected a boolean"),
             (r#"{"_replace": 7}"#, "invalid type: integer `7`, expected a boolean"),
-            (r#"{"plum ladder": 1}"#, "unknown field `…`, expected `_replace`"),
-            (r#"{"`, expected": 1}"#, "unknown field `…`, expected `_replace`"),
+            (r#"{"plum ladder": 1}"#, "unknown field `…`, expected `_replace` or `_part`"),
+            (r#"{"`, expected": 1}"#, "unknown field `…`, expected `_replace` or `_part`"),
             (r#"{"_replac": 1}"#, "unknown field `_replac`, expected `_replace`"),
             (r#""plum ladder""#, "invalid type: a text, expected struct Asked"),
         ];

@@ -40,7 +40,9 @@ enum Needs {
     GlobalPerson(&'static str),
 }
 
-use Needs::{Administrator, AnyKey, Global, GlobalPerson, Machine, MachineWith, Nothing, Person, Scope, Session};
+use Needs::{
+    Administrator, AnyKey, Global, GlobalPerson, Machine, MachineWith, Nothing, Person, Scope, Session,
+};
 
 /// Method, path, what it needs, and the status of who has that.
 const ROWS: &[(&str, &str, Needs, u16)] = &[

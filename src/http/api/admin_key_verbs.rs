@@ -2,6 +2,7 @@
 //! done to it, and what about all keys should be looked at.
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use warp::Filter;
@@ -15,6 +16,7 @@ use crate::access::resources::NumberPrefix;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::auth::{KeyChange, LimitsChange, ResourcesChange, safety as check};
+use crate::http::body::object;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::request::Request;
 
@@ -54,7 +56,7 @@ pub(in crate::http) struct UpdateKey {
     #[schema(value_type = Option<String>)]
     note: Option<Option<String>>,
     scopes: Option<Vec<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_object")]
     #[schema(value_type = Option<UpdateResources>)]
     resources: Option<Option<UpdateResources>>,
     /// Addresses it works from, in CIDR form; everywhere when empty or null
@@ -64,7 +66,7 @@ pub(in crate::http) struct UpdateKey {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<Vec<String>>)]
     allowed_origins: Option<Option<Vec<String>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_object")]
     #[schema(value_type = Option<UpdateLimits>)]
     limits: Option<Option<UpdateLimits>>,
     #[serde(deserialize_with = "given")]
@@ -112,6 +114,13 @@ pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(value).map(Some)
+}
+
+/// The same of a field that is an object.
+fn given_object<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    object(value).map(Some)
 }
 
 impl UpdateKey {

@@ -22,6 +22,7 @@ use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
 use crate::app::App;
 use crate::auth::{KeyView, NewKey, Revocation};
+use crate::http::body::object;
 use crate::http::error::{ApiError, KEY_NOT_FOUND, NAME_REQUIRED, ProblemBody};
 use crate::http::request::{Permitted, Request};
 
@@ -73,11 +74,13 @@ pub(in crate::http) struct CreateKey {
     /// Addresses it works from, in CIDR form; everywhere when empty
     ip_allow: Vec<String>,
     /// What it may reach: `to_prefixes`, `all_jobs`
+    #[serde(deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
     resources: Option<Resources>,
     /// Web origins it is used from, like `https://app.example.org`; for restricted keys
     allowed_origins: Vec<String>,
     /// `per_minute`, `per_hour`, `pages_per_day`, `new_destinations_per_day`; those of its kind where there is none
+    #[serde(deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
     limits: Option<Limits>,
     /// Whether its token can be shown again; it is kept sealed
