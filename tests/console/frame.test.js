@@ -84,6 +84,62 @@ describe("the frame", { skip: missing }, () => {
     await page.getByText(/found · newest first/).waitFor();
   });
 
+  test("a password that somebody else gave is changed at the first sign-in, and one is in", async () => {
+    const given = "written on a note";
+    const desk = await office.signIn("/users?create=user");
+    const drawer = desk.getByRole("dialog", { name: "Add a user" });
+    await drawer.getByLabel("Name", { exact: true }).fill("Nora");
+    await drawer.getByText("I give a first one").click();
+    await drawer.getByLabel("First password").fill(given);
+    await drawer.getByRole("button", { name: "Add" }).click();
+    await desk.getByText("Nora was added.").waitFor();
+    const page = await office.open();
+    await page.goto("/console/jobs");
+    await fillSignIn(page, { name: "Nora", password: given });
+    await page.getByRole("heading", { name: "Choose a password" }).waitFor();
+    await page.getByLabel("Password so far").fill(given);
+    await page.getByLabel("New password").fill(PASSWORD);
+    await page.getByLabel("The same again").fill(PASSWORD);
+    await page.getByRole("button", { name: "Use this password" }).click();
+    await page.getByRole("heading", { name: "Jobs", level: 1 }).waitFor();
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a screen that is left sees nothing of the next one's address", async () => {
+    const fax = await office.fax("+15005550000", "Left.", { key: office.demo.api_key });
+    const page = await office.signIn(`/jobs/${fax.id}`);
+    const asked = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    const link = page.locator("dd a.mono");
+    const key = (await link.textContent()).trim();
+    await link.click();
+    await page.getByRole("heading", { name: "Use it in a program" }).waitFor();
+    assert.deepEqual(asked.filter((path) => path.startsWith("/fax/") && path.includes(key)), []);
+    await page.goBack();
+    await page.getByRole("heading", { name: "The page was delivered." }).waitFor();
+    assert.deepEqual(asked.filter((path) => path.includes("undefined") || (path.startsWith("/admin/api-keys/") && path.includes(fax.id))), []);
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a dialog that opens while another closes stays", async () => {
+    const page = await office.signIn("/keys");
+    await page.getByRole("table").getByRole("link").first().click();
+    await page.getByRole("button", { name: "Change", exact: true }).click();
+    await page.getByRole("dialog", { name: "Change the key" }).getByRole("button", { name: "Save" }).waitFor();
+    // The browser tells that a dialog was closed only after this.
+    await page.evaluate(async () => {
+      const button = (text) => [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === text);
+      const told = new Promise((done) => document.querySelector("dialog[open]").addEventListener("close", done));
+      button("Cancel").click();
+      for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+      button("Test this key…").click();
+      await told;
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    });
+    assert.ok(await page.getByRole("dialog", { name: "Test this key" }).isVisible());
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("the menu has what the role may see", async () => {
     const viewer = await office.person("Vera", "viewer");
     const page = await office.signIn("/", { as: viewer });

@@ -130,6 +130,19 @@ describe("sending a fax", { skip: missing }, () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  test("from the page of a key, one sends with that key", async () => {
+    const page = await office.signIn("/keys");
+    await page.getByRole("table").getByRole("link").first().click();
+    await page.getByRole("link", { name: "Send a fax with it" }).click();
+    const key = new URL(page.url()).searchParams.get("as_key");
+    const chosen = page.getByLabel("Send as");
+    await chosen.waitFor();
+    assert.equal(await chosen.inputValue(), key);
+    await send(page, "+15005550000", text("as-key.txt"));
+    await page.getByRole("link", { name: key }).waitFor();
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("a wrong number fails; it is corrected and delivered", async () => {
     const page = await office.signIn("/send");
     await send(page, "+15005550004", text("wrong.txt"));

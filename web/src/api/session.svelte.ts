@@ -12,6 +12,8 @@ class Session {
   /** Why the first answer did not come. */
   problem: Problem | undefined = $state.raw();
   question: Question | undefined = $state();
+  /** Until the first look, what the page says of a cookie is true. */
+  #isPageNew = true;
   #answered: ((given: boolean) => void) | undefined;
   #asked: Promise<boolean> | undefined;
 
@@ -25,8 +27,10 @@ class Session {
 
   /** Asks the server who this is. */
   async load(): Promise<void> {
-    // The page itself tells whether the browser has a cookie of ours.
-    if (document.querySelector<HTMLMetaElement>('meta[name="pagewire-session"]')?.content === "none") {
+    // The page itself tells whether the browser had a cookie of ours when it was loaded.
+    const isPageNew = this.#isPageNew;
+    this.#isPageNew = false;
+    if (isPageNew && document.querySelector<HTMLMetaElement>('meta[name="pagewire-session"]')?.content === "none") {
       this.info = null;
       return;
     }
