@@ -98,8 +98,9 @@ export async function fillSignIn(page, { name, password }) {
 }
 
 /**
- * Looks at what a page shows, in light and dark, at a desk and on a telephone: no violation found by
- * axe, nothing to scroll sideways, nothing complained of. Keeps the pictures.
+ * Looks at what a page shows, in light and dark, at a desk, at twice the size and on a telephone: no
+ * violation found by axe, nothing to scroll sideways, nothing that moves, nothing complained of. Keeps
+ * the pictures.
  */
 export async function inspect(page, name, { complaints = [] } = {}) {
   await mkdir(SCREENSHOTS, { recursive: true });
@@ -112,12 +113,16 @@ export async function inspect(page, name, { complaints = [] } = {}) {
     assert.deepEqual(await violations(page), [], `${name} in ${colorScheme}`);
   }
   await page.emulateMedia({ colorScheme: "light" });
+  assert.deepEqual(await moving(page), [], `${name} moves although less motion is wished`);
+  // Enlarged to 200 %, a desk's window has room for half of it.
+  await page.setViewportSize({ width: DESK.width / 2, height: DESK.height / 2 });
+  await settled(page);
+  await assertNotTooWide(page, `${name} at 200 %`);
   await page.setViewportSize(PHONE);
   await settled(page);
   await page.screenshot({ path: join(SCREENSHOTS, `${name}-phone.png`) });
   assert.deepEqual(await violations(page), [], `${name} on a telephone`);
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(overflow <= 0, `${name} is ${overflow} px too wide at 360 px`);
+  await assertNotTooWide(page, `${name} at 360 px`);
   await page.setViewportSize(before ?? DESK);
   assert.deepEqual(page.complaints, complaints, name);
 }
@@ -136,6 +141,32 @@ export async function assertNotKept(page, secret) {
     return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, databases, location.href, document.documentElement.outerHTML]);
   });
   assert.ok(!kept.includes(secret), "a secret was kept in the browser");
+}
+
+async function assertNotTooWide(page, what) {
+  const overflow = await page.evaluate(() => {
+    const dialogs = [...document.querySelectorAll("dialog[open] .body")].map((body) => body.scrollWidth - body.clientWidth);
+    return Math.max(document.documentElement.scrollWidth - window.innerWidth, ...dialogs);
+  });
+  assert.ok(overflow <= 0, `${what} is ${overflow} px too wide`);
+}
+
+/** What would move for longer than one sees, in a word each. */
+function moving(page) {
+  return page.evaluate(() => {
+    const longest = (text) => Math.max(...text.split(",").map((part) => parseFloat(part) * (part.trim().endsWith("ms") ? 1 : 1000)));
+    const moves = (style) =>
+      longest(style.transitionDuration) > 1 ||
+      (style.animationName !== "none" && (longest(style.animationDuration) > 1 || style.animationIterationCount === "infinite")) ||
+      style.scrollBehavior === "smooth";
+    const found = new Set();
+    for (const element of document.querySelectorAll("*")) {
+      for (const part of ["", "::before", "::after", "::backdrop"]) {
+        if (moves(getComputedStyle(element, part))) found.add(`${element.tagName.toLowerCase()}.${element.className}${part}`);
+      }
+    }
+    return [...found];
+  });
 }
 
 async function settled(page) {
