@@ -25,27 +25,44 @@ export const PASSWORD = "paper and ink 1970";
 export const DESK = { width: 1280, height: 900 };
 export const PHONE = { width: 360, height: 740 };
 
-/** A demo with the administrator "demo", and a browser. */
-export async function startOffice() {
-  const demo = await startDemo();
+/**
+ * A demo, or what `start` starts, with the administrator "demo", and a browser that reaches `hosts` too. `at` is the
+ * address where people find it, unless it is its own.
+ */
+export async function startOffice({ start = startDemo, at, hosts } = {}) {
+  const demo = await start();
   try {
-    const browser = await startBrowser();
-    await local(demo, "POST", "/setup/reset", { username: "demo", password: PASSWORD });
-    return new Office(demo, browser);
+    const browser = await startBrowser({ hosts });
+    await makeAdministrator(demo);
+    return new Office(demo, browser, at ?? demo.url);
   } catch (error) {
     await demo.stop();
     throw error;
   }
 }
 
+/** Gives the demo's administrator a password; an appliance that has none gets one of that name by its printed link. */
+export async function makeAdministrator(started) {
+  const person = { username: "demo", password: PASSWORD };
+  if (!started.said) return local(started, "POST", "/setup/reset", person);
+  const token = (await started.said(/\/setup#token=/)).split("#token=")[1].trim();
+  const answer = await fetch(`${started.url}/setup`, { method: "POST", body: JSON.stringify({ token, ...person }) });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
 class Office {
-  constructor(demo, browser) {
-    Object.assign(this, { demo, browser, url: demo.url, admin: { name: "demo", password: PASSWORD } });
+  #pages = [];
+
+  constructor(demo, browser, url) {
+    Object.assign(this, { demo, browser, url, admin: { name: "demo", password: PASSWORD } });
   }
 
+  /** Ends it; whatever a test tolerated, no page asked another host or did what the policy forbids. */
   async stop() {
     await this.browser.close();
     await this.demo.stop();
+    const complaints = this.#pages.flatMap((page) => page.complaints);
+    assert.deepEqual(complaints.filter((text) => /^elsewhere: |Content Security Policy/.test(text)), []);
   }
 
   /** A request as the machine's own administrator, over the admin socket. */
@@ -54,14 +71,16 @@ class Office {
   }
 
   /** A page on its own in a new profile, nobody signed in. `options` are the browser context's. */
-  open(options = {}) {
-    return openPage(this.browser, this.url, { viewport: DESK, ...options });
+  async open(options = {}) {
+    const page = await openPage(this.browser, this.url, { viewport: DESK, ...options });
+    this.#pages.push(page);
+    return page;
   }
 
   /** A page on this screen, with the administrator, or `as`, signed in. */
   async signIn(path = "/", { as = this.admin, ...options } = {}) {
     const page = await this.open(options);
-    await page.goto(`/console${path}`);
+    await page.goto(`${this.url}/console${path}`);
     await fillSignIn(page, as);
     await page.getByRole("navigation", { name: "Main" }).waitFor({ state: "attached" });
     await page.locator("main h1").waitFor();

@@ -1,45 +1,15 @@
 // From the printed link to a fax that was sent and received, as the person does it who unpacks the appliance.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createInterface } from "node:readline";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { missing, openPage, startBrowser } from "./appliance.js";
+import { missing, openPage, startBrowser, startServe } from "./appliance.js";
 import { assertNotKept, DESK, inspect, PASSWORD, startOffice } from "./console.js";
-
-const START_MS = 30_000;
 
 /** An appliance that nobody has set up, and the link that it prints. */
 async function startNew() {
-  const folder = await mkdtemp(join(tmpdir(), "pagewire-setup-"));
-  const program = process.env.PAGEWIRE_BIN ?? "../../target/debug/pagewire";
-  const listen = ["--listen", "127.0.0.1:0", "--https-listen", ""];
-  const child = spawn(program, ["serve", "--data-dir", folder, ...listen], { stdio: ["ignore", "pipe", "pipe"] });
-  const exit = once(child, "exit");
-  const link = new Promise((found, failed) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface(stream).on("line", (line) => /\/setup#token=/.test(line) && found(line.trim()));
-    }
-    exit.then(([code]) => failed(new Error(`it ended with ${code} before it printed a link`)));
-    setTimeout(() => failed(new Error("no link was printed")), START_MS).unref();
-  });
-  const stop = async () => {
-    child.kill("SIGTERM");
-    await exit;
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
-    const printed = await link;
-    return { link: printed, url: new URL(printed).origin, stop };
-  } catch (error) {
-    child.kill("SIGKILL");
-    throw error;
-  }
+  const served = await startServe();
+  return { ...served, link: (await served.said(/\/setup#token=/)).trim() };
 }
 
 describe("set-up", { skip: missing }, () => {
