@@ -77,7 +77,7 @@ export default defineConfig({
   server: {
     // `npm run dev` beside a running `./dev demo`; PAGEWIRE_URL names it.
     proxy: Object.fromEntries(
-      ["/auth", "/fax", "/admin", "/events", "/health", "/inbound", "/setup", "/contacts", "/destinations", "/docs", "/openapi.json", "/user"].map(
+      ["/auth", "/fax", "/groups", "/previews", "/admin", "/events", "/health", "/inbound", "/setup", "/contacts", "/destinations", "/docs", "/openapi.json", "/user"].map(
         (path) => [path, { target: process.env.PAGEWIRE_URL ?? "http://127.0.0.1:8080", changeOrigin: false }],
       ),
     ),

@@ -143,6 +143,62 @@ describe("sending a fax", { skip: missing }, () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  test("one document to several numbers, each looked at, followed as a group", async () => {
+    const page = await office.signIn("/send");
+    await page.getByLabel("Fax number", { exact: true }).fill("+1 500 555 0000");
+    await page.locator("input[type=file]").setInputFiles([text("group.txt")]);
+    await page.getByText("1 page · about").waitFor();
+    await page.getByRole("button", { name: "Another number" }).click();
+    await page.getByLabel("Fax number 2").evaluate((field) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", "(212) 555-0100;\t1 500 555 0000\n");
+      field.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+    });
+    assert.equal(await page.getByLabel("Fax number 3").inputValue(), "1 500 555 0000");
+    await page.getByText("Will dial +1 212 555 0100").waitFor();
+    await page.getByLabel("Fax number 3").fill("+15005550000");
+    await page.getByText("It is named before").waitFor();
+    await page.getByLabel("Fax number 3").fill("call them");
+    await page.getByLabel("Fax number 3").and(page.locator("[aria-invalid=true]")).waitFor();
+    await page.getByText("A fax number has digits only").waitFor();
+    // One that must not be called: the server says so, at its field.
+    await office.local("PUT", "/admin/policy/numbers/15550109999", { ruling: "block", reason: "Mistaken before" });
+    await page.getByLabel("Fax number 3").fill("+1 555 010 9999");
+    await page.getByRole("listitem").filter({ hasText: "Fax number 3" }).locator(".bad").waitFor();
+    await page.getByLabel("Fax number 3").fill("+15005550004");
+    await page.getByText("Will dial +1 500 555 0004").waitFor();
+    const curl = await page.getByRole("region", { name: "curl lines" }).textContent();
+    for (const to of ["+15005550000", "2125550100", "+15005550004"]) assert.ok(curl.includes(`to=${to}`), to);
+    await inspect(page, "send-group");
+    await page.getByRole("button", { name: "Send to 3 numbers" }).click();
+    await page.waitForURL(/\/console\/groups\/[0-9a-f-]+$/);
+    await page.getByRole("heading", { name: "One document to 3 numbers" }).waitFor();
+    await page.getByRole("heading", { name: "2 of 3 delivered, 1 failed." }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Cancel what is left" }).count(), 0);
+    await inspect(page, "group");
+    await page.getByRole("link", { name: "+1 500 555 0004" }).click();
+    await page.getByRole("link", { name: "one document to several numbers" }).click();
+    await page.getByRole("heading", { name: "One document to 3 numbers" }).waitFor();
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("what is left of a group is cancelled", async () => {
+    const page = await office.signIn("/send");
+    await page.getByLabel("Fax number", { exact: true }).fill("+15005550000");
+    await page.getByRole("button", { name: "Another number" }).click();
+    await page.keyboard.type("+12125550100");
+    await page.locator("input[type=file]").setInputFiles([text("cancelled.txt")]);
+    await page.getByLabel("Send later").check();
+    await page.getByLabel("Day and time").fill("2040-01-01T09:30");
+    await page.getByRole("button", { name: "Schedule to 2 numbers" }).click();
+    await page.getByRole("heading", { name: /2 scheduled/ }).waitFor();
+    await page.getByRole("button", { name: "Cancel what is left" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel what is left" }).click();
+    await page.getByRole("heading", { name: /2 cancelled/ }).waitFor();
+    await page.getByRole("table", { name: "Faxes of the group" }).getByText("cancelled").first().waitFor();
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("a wrong number fails; it is corrected and delivered", async () => {
     const page = await office.signIn("/send");
     await send(page, "+15005550004", text("wrong.txt"));

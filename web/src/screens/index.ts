@@ -30,6 +30,7 @@ export const SCREENS: readonly Screen[] = [
   { path: "/send", title: "Send", load: () => import("./send/Send.svelte"), right: "fax:send", menu: { icon: "send", group: 1 } },
   { path: "/jobs", title: "Jobs", load: () => import("./jobs/Jobs.svelte"), right: "jobs:read", menu: { icon: "jobs", group: 1 }, create: send },
   { path: "/jobs/:id", title: "Job", load: () => import("./job/Job.svelte"), right: "jobs:read" },
+  { path: "/groups/:id", title: "Group", load: () => import("./group/Group.svelte"), right: "jobs:read" },
   { path: "/inbox", title: "Inbox", load: () => import("./inbox/Inbox.svelte"), right: "inbound:manage", menu: { icon: "inbox", group: 1 } },
   { path: "/inbox/:id", title: "Received fax", load: () => import("./inbox/Inbox.svelte"), right: "inbound:manage" },
   { path: "/keys", title: "API Keys", load: () => import("./keys/Keys.svelte"), right: "own_keys:manage", menu: { icon: "key", group: 2 }, create: key },

@@ -28,6 +28,12 @@ export interface Item {
   file: File;
 }
 
+/** A number beside the first: the document goes to each of them, as a group. */
+export interface Further {
+  id: number;
+  to: string;
+}
+
 /** How long a change rests before pages are made anew; words on a cover page rest longer. */
 const REST_MS = 600;
 const WORDS_REST_MS = 1200;
@@ -37,9 +43,13 @@ export function bare(number: string): string {
   return number.replace(/[\s()./-]/g, "");
 }
 
+/** What can be one, without what only makes it readable. */
+export const IS_NUMBER = /^\+?\d{6,20}$/;
+
 export class Draft {
   items: Item[] = $state.raw([]);
   to = $state("");
+  further: Further[] = $state([]);
   hasCover = $state(false);
   toName = $state("");
   fromName = $state("");
@@ -56,6 +66,11 @@ export class Draft {
   asKey = $state("");
 
   preview: Preview | undefined = $state.raw();
+  /** What would become of each number, as it is written, when there are several. */
+  verdicts: ReadonlyMap<string, Schemas["NumberDryRun"]> = $state.raw(new Map());
+  duplicates: ReadonlySet<string> = $state.raw(new Set());
+  /** Why the several numbers cannot be sent to. */
+  numbersProblem: Problem | undefined = $state.raw();
   /** Why there is no preview. */
   problem: Problem | undefined = $state.raw();
   isMaking = $state(false);
@@ -69,6 +84,8 @@ export class Draft {
   #last = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #abort = new AbortController();
+  #asking: ReturnType<typeof setTimeout> | undefined;
+  #asked = new AbortController();
   /** Names this very order, so that it goes out once however often it is tried. */
   #order: { of: string; name: string } | undefined;
 
@@ -87,19 +104,54 @@ export class Draft {
     this.items = items;
   }
 
+  addNumber(to = "") {
+    this.further.push({ id: ++this.#last, to });
+  }
+
+  removeNumber(id: number) {
+    this.further = this.further.filter((one) => one.id !== id);
+  }
+
+  /** All numbers that were entered, without what only makes them readable. */
+  get numbers(): string[] {
+    return [this.to, ...this.further.map(({ to }) => to)].map(bare).filter(Boolean);
+  }
+
+  get isGroup(): boolean {
+    return this.numbers.length > 1;
+  }
+
   /** What is wrong with the number, before anybody is asked. */
   get numberError(): string | undefined {
-    const refused = this.refusal ?? this.problem;
-    const text = bare(this.to);
-    if (!text) return this.wasTried ? "Enter the fax number." : undefined;
+    if (!bare(this.to)) return this.wasTried ? "Enter the fax number." : undefined;
+    const own = this.errorOf(this.to);
+    if (own) return own;
+    // What is refused of several is told of at each.
+    const refused = this.isGroup ? this.problem : (this.refusal ?? this.problem);
+    return refused?.status === 400 || refused?.of("to") ? (refused.of("to") ?? refused.message) : undefined;
+  }
+
+  /** What is wrong with one of the numbers; a field that was left empty counts for nothing. */
+  errorOf(written: string): string | undefined {
+    const text = bare(written);
+    return text ? (this.#unreadable(written) ?? this.#refusedOf(text)) : undefined;
+  }
+
+  #unreadable(written: string): string | undefined {
+    const text = bare(written);
     if (/[^\d+]/.test(text)) return "A fax number has digits only, and perhaps + at its beginning.";
-    if (!/^\+?\d{6,20}$/.test(text)) return this.wasTried ? "A fax number has 6 to 20 digits." : undefined;
-    if (refused?.status === 400 || refused?.of("to")) return refused.of("to") ?? refused.message;
-    return undefined;
+    return !IS_NUMBER.test(text) && this.wasTried ? "A fax number has 6 to 20 digits." : undefined;
+  }
+
+  /** The server names of several numbers those that it refuses. */
+  #refusedOf(number: string): string | undefined {
+    const errors = (this.refusal ?? this.numbersProblem)?.errors ?? [];
+    const found = errors.find(({ field, message }) => field === "to" && message.startsWith(`${number}: `));
+    return found?.message.slice(number.length + 2);
   }
 
   get isNumber(): boolean {
-    return /^\+?\d{6,20}$/.test(bare(this.to));
+    return IS_NUMBER.test(bare(this.to));
   }
 
   get hasPages(): boolean {
@@ -118,7 +170,8 @@ export class Draft {
   }
 
   get isComplete(): boolean {
-    return this.isNumber && this.hasPages && !this.numberError && (!this.isLater || (!!this.schedule && !this.scheduleError));
+    const areNumbers = this.isNumber && !this.numberError && this.numbers.every((number) => IS_NUMBER.test(number));
+    return areNumbers && this.hasPages && (!this.isLater || (!!this.schedule && !this.scheduleError));
   }
 
   /** Where it goes, while that is about the number in the field. */
@@ -159,7 +212,8 @@ export class Draft {
     const recipe = this.recipe;
     this.isMaking = true;
     try {
-      const body = this.#form();
+      // Where the first leads; what becomes of several is asked for beside.
+      const body = this.#form(this.isNumber ? [bare(this.to)] : []);
       const preview = await api.post<Preview>("/previews", body, { query: { as_key: this.asKey }, signal });
       if (signal.aborted) return;
       this.preview = preview;
@@ -173,14 +227,44 @@ export class Draft {
     }
   }
 
-  stop() {
-    clearTimeout(this.#timer);
-    this.#abort.abort();
+  /** Asks what would become of several numbers once they rest and their pages are there. */
+  planNumbers() {
+    const { numbers, preview } = this;
+    clearTimeout(this.#asking);
+    this.#asked.abort();
+    this.numbersProblem = undefined;
+    if (numbers.length < 2 || !preview || this.isStale || !numbers.every((number) => IS_NUMBER.test(number))) return;
+    this.#asking = setTimeout(() => void this.#ask(numbers, preview.id), REST_MS);
   }
 
-  #form(): FormData {
+  async #ask(numbers: readonly string[], preview: string) {
+    const { signal } = (this.#asked = new AbortController());
     const form = new FormData();
-    if (this.isNumber) form.append("to", bare(this.to));
+    for (const number of numbers) form.append("to", number);
+    form.append("preview", preview);
+    form.append("dry_run", "1");
+    try {
+      const said = await api.post<Schemas["GroupDryRun"]>("/fax", form, { query: { as_key: this.asKey }, signal });
+      if (signal.aborted) return;
+      this.verdicts = new Map(said.numbers.map((one) => [one.to, one]));
+      this.duplicates = new Set(said.duplicates);
+    } catch (error) {
+      // A preview that is gone, or a lost connection, says nothing about numbers.
+      const problem = asProblem(error);
+      if (!signal.aborted && problem.of("to")) this.numbersProblem = problem;
+    }
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#asking);
+    this.#abort.abort();
+    this.#asked.abort();
+  }
+
+  #form(numbers: readonly string[]): FormData {
+    const form = new FormData();
+    for (const number of numbers) form.append("to", number);
     const choices = { resolution: this.resolution, quality: this.quality };
     for (const [name, value] of Object.entries(choices)) form.append(name, value);
     if (this.hasCover) {
@@ -192,8 +276,11 @@ export class Draft {
     return form;
   }
 
-  /** Sends it: the pages that were looked at, else the documents; answers the fax, or why not in `refusal`. */
-  async send(): Promise<Fax | undefined> {
+  /**
+   * Sends it: the pages that were looked at, else the documents; answers where to follow it, below the console, or why
+   * not in `refusal`.
+   */
+  async send(): Promise<string | undefined> {
     this.wasTried = true;
     this.refusal = undefined;
     if (!this.isComplete) return undefined;
@@ -215,22 +302,23 @@ export class Draft {
     }
   }
 
-  #post(preview: Preview | undefined): Promise<Fax> {
-    let form = this.#form();
+  async #post(preview: Preview | undefined): Promise<string> {
+    let form = this.#form(this.numbers);
     if (preview) {
       form = new FormData();
-      form.append("to", bare(this.to));
+      for (const number of this.numbers) form.append("to", number);
       form.append("preview", preview.id);
     }
     form.append("priority", this.priority);
     if (this.tag.trim()) form.append("tag", this.tag.trim());
     if (this.isLater) form.append("schedule_at", new Date(this.schedule).toISOString());
     const headers = { "idempotency-key": this.#orderName(preview?.id) };
-    return api.post<Fax>("/fax", form, { query: { as_key: this.asKey }, headers });
+    const accepted = await api.post<Fax | Schemas["AcceptedGroup"]>("/fax", form, { query: { as_key: this.asKey }, headers });
+    return "id" in accepted ? `/jobs/${accepted.id}` : `/groups/${accepted.group.id}`;
   }
 
   #orderName(preview: string | undefined): string {
-    const of = JSON.stringify([preview, this.recipe, this.priority, this.tag, this.isLater && this.schedule]);
+    const of = JSON.stringify([preview, this.numbers, this.recipe, this.priority, this.tag, this.isLater && this.schedule]);
     if (this.#order?.of !== of) {
       // Not `randomUUID`, which browsers hide on plain HTTP.
       const bytes = crypto.getRandomValues(new Uint8Array(16));

@@ -3,7 +3,8 @@
 export interface Order {
   /** Where the appliance is, with what a proxy puts before it. */
   base: string;
-  to: string;
+  /** Of several numbers the answer is a group. */
+  to: readonly string[];
   files: readonly string[];
   /** What else was chosen, without what would be so anyway. */
   fields: readonly (readonly [string, string])[];
@@ -14,9 +15,9 @@ export type Language = "curl" | "python" | "node";
 const EXAMPLE = { to: "+15551234567", file: "letter.pdf" };
 
 export function lines(language: Language, order: Order): string {
-  const to = order.to || EXAMPLE.to;
+  const numbers = order.to.length > 0 ? order.to : [EXAMPLE.to];
   const files = order.files.length > 0 ? order.files : order.fields.some(([name]) => name === "cover") ? [] : [EXAMPLE.file];
-  const fields: (readonly [string, string])[] = [["to", to], ...order.fields];
+  const fields: (readonly [string, string])[] = [...numbers.map((to) => ["to", to] as const), ...order.fields];
   return { curl, python, node }[language](order.base, fields, files);
 }
 
@@ -45,7 +46,10 @@ function python(base: string, fields: readonly (readonly [string, string])[], fi
   const text = JSON.stringify;
   // Without a document a field has to make it a form of several parts.
   const alone = files.length > 0 ? undefined : "cover";
-  const data = fields.filter(([name]) => name !== alone).map(([name, value]) => `        ${text(name)}: ${text(value)},`);
+  const numbers = fields.filter(([name]) => name === "to").map(([, value]) => text(value));
+  const to = numbers.length > 1 ? `[${numbers.join(", ")}]` : numbers.join("");
+  const others = fields.filter(([name]) => name !== alone && name !== "to");
+  const data = [`        "to": ${to},`, ...others.map(([name, value]) => `        ${text(name)}: ${text(value)},`)];
   const sent = alone ? [`        ("cover", (None, "1")),`] : files.map((name) => `        ("file", open(${text(name)}, "rb")),`);
   return [
     "import os",
@@ -62,7 +66,7 @@ function python(base: string, fields: readonly (readonly [string, string])[], fi
     "    ],",
     ")",
     "answer.raise_for_status()",
-    `print(answer.json()["id"])`,
+    numbers.length > 1 ? `print(answer.json()["group"]["id"])` : `print(answer.json()["id"])`,
   ].join("\n");
 }
 
@@ -81,6 +85,6 @@ function node(base: string, fields: readonly (readonly [string, string])[], file
     "  body: form,",
     "});",
     "if (!answer.ok) throw new Error((await answer.json()).detail);",
-    "console.log((await answer.json()).id);",
+    fields.filter(([name]) => name === "to").length > 1 ? "console.log((await answer.json()).group.id);" : "console.log((await answer.json()).id);",
   ].join("\n");
 }
