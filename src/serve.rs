@@ -45,7 +45,7 @@ use crate::webhooks::{WebhookError, Webhooks};
 
 /// How often use counts of keys are written down: what a power cut takes off their quotas at most.
 pub const USAGE_FLUSH: Duration = Duration::from_secs(30);
-/// How often keys that end soon are looked for; the warnings count in days.
+/// How often keys and a certificate that end soon are looked for; the warnings count in days.
 const EXPIRY_WATCH: Duration = Duration::from_secs(3600);
 /// Where Debian and people put fonts; for scripts the embedded font lacks.
 const FONT_DIRS: [&str; 2] = ["/usr/share/fonts", "/usr/local/share/fonts"];
@@ -534,6 +534,11 @@ async fn warn_of_expiry(app: App) {
     loop {
         if let Err(error) = app.keys().warn_of_expiry().await {
             log::warn!("keys that end soon were not looked for: {error}");
+        }
+        if let Some(certificates) = app.certificates()
+            && let Err(error) = app.audit().warn_of_certificate(certificates).await
+        {
+            log::warn!("whether the HTTPS certificate ends soon was not looked at: {error}");
         }
         work.sleep(EXPIRY_WATCH).await;
     }

@@ -1,9 +1,12 @@
 //! The `meta` table: a handful of named values of the appliance itself.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::audit::Audited;
-use super::{Db, DbError};
+use super::{Db, DbError, events};
+use crate::access::records::expiry_warning;
+use crate::fax::event::Event;
 
 /// Name under which the data key wrapped by the key-encryption key is kept.
 const WRAPPED_DATA_KEY: &str = "wrapped_data_key";
@@ -11,6 +14,8 @@ const WRAPPED_DATA_KEY: &str = "wrapped_data_key";
 const NEXT_WRAPPED_DATA_KEY: &str = "wrapped_data_key_next";
 /// The data key wrapped by the recovery key.
 const RECOVERY_WRAPPED_DATA_KEY: &str = "wrapped_data_key_recovery";
+/// Fingerprint of the HTTPS certificate whose end was warned of last, and the days of that warning.
+const CERTIFICATE_WARNED: &str = "certificate_warned";
 
 /// The data key as it is stored: wrapped, up to three times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +60,33 @@ impl Db {
     /// Stores the data key as the next key-encryption key wraps it, beside the one in force.
     pub async fn store_next_wrapped_data_key(&self, wrapped: Vec<u8>) -> Result<(), DbError> {
         self.write(move |transaction| put(transaction, NEXT_WRAPPED_DATA_KEY, &wrapped)).await
+    }
+
+    /// Stores the warning that is due at `now` before a certificate ends, each once and with its event;
+    /// answers the days it tells of.
+    pub async fn warn_of_certificate(
+        &self,
+        fingerprint: String,
+        ends_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u8>, DbError> {
+        let left = ends_at.duration_since(now);
+        let Some(days) = expiry_warning(left).filter(|_| left.is_positive()) else { return Ok(None) };
+        let is_told = |last: Option<Vec<u8>>| {
+            let last = last.and_then(|last| String::from_utf8(last).ok());
+            let last = last.as_deref().and_then(|last| last.split_once(' '));
+            let told = last.filter(|(certificate, _)| *certificate == fingerprint);
+            told.and_then(|(_, days)| days.parse::<u8>().ok()).is_some_and(|told| told <= days)
+        };
+        if self.point(|connection| value(connection, CERTIFICATE_WARNED)).map(is_told)? {
+            return Ok(None);
+        }
+        self.write(move |transaction| {
+            put(transaction, CERTIFICATE_WARNED, format!("{fingerprint} {days}").as_bytes())?;
+            events::append(transaction, &[Event::certificate_expiring(ends_at, days, now)])?;
+            Ok(Some(days))
+        })
+        .await
     }
 
     /// Whether the database answers and takes changes at this moment.

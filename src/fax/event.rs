@@ -61,6 +61,7 @@ pub const TYPES: &[&str] = &[
     "storage.full",
     "storage.accounted",
     "settings.changed",
+    "certificate.expiring",
 ];
 
 /// One entry of the event log, before it has its place there.
@@ -70,7 +71,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened: `fax.` and the new state, `fax.page_confirmed`, `fax.cancel_asked`,
     /// `fax.altered`, `fax.second_look`, `fax.deleted`, `group.done`, `inbound.received`, `inbound.changed`, `inbound.deleted`;
-    /// `settings.changed`; `dialling.` and what began or ended; `storage.` and how the disk stands; `api_key.` or
+    /// `settings.changed`; `certificate.expiring`; `dialling.` and what began or ended; `storage.` and how the disk stands; `api_key.` or
     /// `account.` and what was done to it.
     pub kind: String,
     /// Id of the fax it is about; of others `key:`, `account:` or `group:` and the id.
@@ -153,6 +154,12 @@ impl Event {
     pub fn settings(keys: &[&String], at: Timestamp) -> Self {
         let data = json!({ "keys": keys });
         Self { at, kind: "settings.changed".to_owned(), subject: "settings".to_owned(), data }
+    }
+
+    /// The administrator's own HTTPS certificate ends within so many days.
+    pub fn certificate_expiring(ends_at: Timestamp, days: u8, at: Timestamp) -> Self {
+        let data = json!({ "ends_at": ends_at, "days": days });
+        Self { at, kind: "certificate.expiring".to_owned(), subject: "certificate".to_owned(), data }
     }
 
     /// Somebody read a received fax, took it on, or left a note; what a note says is not told.
@@ -280,7 +287,7 @@ mod tests {
             let error = wrong.parse::<TypePattern>().unwrap_err().to_string();
             assert!(
                 error.contains(
-                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, storage.*, settings.*, fax.held"
+                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, storage.*, settings.*, certificate.*, fax.held"
                 ),
                 "{error}"
             );

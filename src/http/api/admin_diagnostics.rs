@@ -17,6 +17,7 @@ use warp::reply::Response;
 
 use super::health::{Checks, look};
 use super::{admin_summary, answer, get, json, post, query};
+use crate::access::records::EXPIRY_WARNING_DAYS;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::page::Resolution;
@@ -30,7 +31,7 @@ use crate::log::{Line, last_lines};
 /// A second run would only slow the first.
 static RUNNING: Semaphore = Semaphore::const_new(1);
 /// Days before the end of a certificate that somebody has to renew.
-const CERTIFICATE_DAYS: i64 = 21;
+const CERTIFICATE_DAYS: i64 = EXPIRY_WARNING_DAYS[0] as i64;
 /// What a clock may differ from the newest record.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 /// No appliance ran before.

@@ -14,7 +14,7 @@ use warp::reply::Response;
 use super::fax::own_job;
 use super::fax_view::FaxView;
 use super::{admin_summary, answer, json, post};
-use crate::access::records::Standing;
+use crate::access::records::{EXPIRY_WARNING_DAYS, Standing};
 use crate::access::roles::Role;
 use crate::access::scopes::Scope;
 use crate::app::App;
@@ -29,9 +29,12 @@ use crate::id::AccountId;
 const NAMED: u32 = 5;
 /// Failures older than this are no news any more.
 const FAILED_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Keys and certificates that end sooner are told of.
+/// Keys that end sooner are told of.
 const KEYS_END_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
-const CERTIFICATE_ENDS_WITHIN_DAYS: i64 = 21;
+/// Days before its end from which on a certificate is told of, and from which on it is urgent: those of
+/// the first warning and of the second.
+const CERTIFICATE_ENDS_WITHIN_DAYS: i64 = EXPIRY_WARNING_DAYS[0] as i64;
+const CERTIFICATE_URGENT_DAYS: i64 = EXPIRY_WARNING_DAYS[1] as i64;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     warp::path!("fax" / String / "settle")
@@ -284,12 +287,18 @@ fn certificate(request: &Permitted, now: Timestamp) -> Option<Attention> {
     let (ends_at, days) = admin_summary::certificate(&request.app, now)?.ends_by_hand()?;
     let sentence = match days {
         ..0 => "The HTTPS certificate has ended; browsers refuse it. Install a new one.".to_owned(),
-        0..CERTIFICATE_ENDS_WITHIN_DAYS => {
+        0 => "The HTTPS certificate ends within a day; install a new one before.".to_owned(),
+        1 => "The HTTPS certificate ends tomorrow; install a new one before.".to_owned(),
+        2..CERTIFICATE_ENDS_WITHIN_DAYS => {
             format!("The HTTPS certificate ends in {days} days; install a new one before.")
         }
         _ => return None,
     };
-    let severity = if days < 0 { "error" } else { "warning" };
+    let severity = match days {
+        ..0 => "error",
+        0..CERTIFICATE_URGENT_DAYS => "warning",
+        _ => "notice",
+    };
     Some(Attention::new("certificate_ending", severity, sentence).at(ends_at))
 }
 
