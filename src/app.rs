@@ -20,6 +20,7 @@ use crate::convert::Converter;
 use crate::db::Db;
 use crate::inbound::Inbox;
 use crate::limits;
+use crate::mail::Post;
 use crate::net::tls::Certificates;
 use crate::queue::Queue;
 use crate::sealing::Sealing;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub inbox: Inbox,
     /// Who is told of events.
     pub webhooks: Webhooks,
+    /// E-mail notices.
+    pub post: Post,
     /// The HTTPS certificate; none when HTTPS is switched off.
     pub certificates: Option<Arc<Certificates>>,
     /// Counters as text.
@@ -166,6 +169,11 @@ impl App {
     /// Who is told of events.
     pub fn webhooks(&self) -> &Webhooks {
         &self.inner.parts.webhooks
+    }
+
+    /// E-mail notices.
+    pub fn post(&self) -> &Post {
+        &self.inner.parts.post
     }
 
     /// The HTTPS certificate; none when HTTPS is switched off.

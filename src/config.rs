@@ -25,10 +25,12 @@ use values::plain;
 
 use crate::access::cidr::Cidr;
 use crate::access::kind::RevealPolicy;
+use crate::fax::notify::When;
 use crate::fax::number::CountryCode;
 use crate::fax::retention;
 use crate::fax::{cover, dialling, second_look};
 use crate::limits;
+use crate::mail;
 use crate::secret::Secret;
 
 /// Where the configuration file is looked for.
@@ -95,6 +97,8 @@ pub struct Config {
     pub second_look: second_look::Settings,
     /// Networks beyond the public internet that webhooks may lead to.
     pub webhooks_allow: Vec<Cidr>,
+    /// How e-mail notices are sent.
+    pub mail: mail::Settings,
     /// How long faxes are kept, and how full the disk may get.
     pub retention: retention::Rules,
     /// Days that rows of the audit log are kept.
@@ -141,6 +145,12 @@ pub struct Setting {
 
 /// The bootstrap key is a secret and therefore never in the file.
 const API_KEY: &str = "API_KEY";
+/// So is the password for the mail server, which may come as a systemd credential too.
+const MAIL_PASSWORD: &str = "PAGEWIRE_MAIL_PASSWORD";
+/// Name of that credential.
+const MAIL_CREDENTIAL: &str = "pagewire.mail-password";
+/// Where systemd tells a service the folder of its credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Shortest bootstrap key that is taken.
 const API_KEY_LEN: usize = 20;
 
@@ -176,6 +186,7 @@ impl Config {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(ConfigError::HalfACertificate);
         }
+        self.check_mail()?;
         let marks = self.retention;
         if marks.warn_percent > marks.stop_sends_percent {
             return Err(ConfigError::Marks {
@@ -187,6 +198,24 @@ impl Config {
             return Err(ConfigError::OpenBehindProxy);
         }
         Ok(self)
+    }
+
+    fn check_mail(&self) -> Result<(), ConfigError> {
+        let mail = &self.mail;
+        let Some(server) = &mail.server else { return Ok(()) };
+        if mail.from.is_none() {
+            return Err(ConfigError::MailSender);
+        }
+        if mail.security == mail::Security::None && !server.is_loopback() {
+            return Err(ConfigError::MailUnsafe(server.to_string()));
+        }
+        if mail.user.is_some() && mail.password.is_none() {
+            return Err(ConfigError::MailPassword);
+        }
+        if mail.notify != When::None && mail.to.is_empty() {
+            return Err(ConfigError::MailToNobody(mail.notify));
+        }
+        Ok(())
     }
 
     /// Every setting with its value in force, as one would write it. Holds no secret.
@@ -225,6 +254,7 @@ impl Config {
             dialling: dialling::Limits::default(),
             second_look: second_look::Settings::default(),
             webhooks_allow: Vec::new(),
+            mail: mail::Settings::default(),
             retention: retention::Rules::default(),
             audit_retention_days: 0,
             support_contact: None,
@@ -291,6 +321,10 @@ impl Config {
             }
             self.api_key = Some(Secret::new(key));
         }
+        let folder = env(CREDENTIALS).map(PathBuf::from);
+        let credential = folder.and_then(|folder| std::fs::read_to_string(folder.join(MAIL_CREDENTIAL)).ok());
+        let password = env(MAIL_PASSWORD).or(credential.map(|text| text.trim_end().to_owned()));
+        self.mail.password = password.filter(|password| !password.is_empty()).map(Secret::new);
         Ok(())
     }
 

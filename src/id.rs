@@ -79,6 +79,8 @@ id_type! {
     SessionId
     /// Somebody who is told of events.
     WebhookId
+    /// One notice to one recipient of e-mail.
+    MailId
     /// Pages that somebody looks at before sending them.
     PreviewId
     /// One HTTP request, as in `X-Request-Id`.

@@ -33,6 +33,7 @@ pub mod sealing;
 
 // Floor 4: ways a fax can take, where one can come from, and who is told of it.
 pub mod import;
+pub mod mail;
 pub mod route;
 pub mod webhooks;
 

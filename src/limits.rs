@@ -27,3 +27,5 @@ pub const CONNECTIONS: u32 = 4096;
 pub const GROUP_NUMBERS: usize = 1000;
 /// Requests under way get this long to finish when the server stops.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// Addresses of `mail.to`: each notice is one mail to each of them.
+pub const MAIL_RECIPIENTS: usize = 10;

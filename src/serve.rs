@@ -34,6 +34,7 @@ use crate::http::server::Server;
 use crate::id::DocumentId;
 use crate::inbound::Inbox;
 use crate::limits;
+use crate::mail::Post;
 use crate::net::http_client::HttpClient;
 use crate::net::names::Names;
 use crate::net::reach::Reach;
@@ -184,6 +185,8 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
     let client = HttpClient::within(Reach::beyond_public(config.webhooks_allow.clone()));
     let webhooks = Webhooks::new(db.clone(), clock.clone(), sealing.seal(), client);
 
+    let post = Post::new(db.clone(), clock.clone(), config.mail.clone());
+
     let (stopping, stopping_seen) = watch::channel(false);
     let certificates = open_certificates(&config, &clock, &sealing)?;
     let listeners = Listeners::open(&config).await?;
@@ -206,6 +209,7 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
         queue,
         inbox,
         webhooks,
+        post,
         certificates: certificates.clone(),
         metrics,
         started_at: started,
@@ -254,6 +258,7 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
         app.queue().start();
         app.webhooks().start().await?;
     }
+    app.post().start();
     Ok(Running { app, address, https, setup_link, server, stopping, chores, socket, _lock: lock })
 }
 
@@ -289,6 +294,7 @@ impl Running {
         self.server.drain(limits::DRAIN_TIME).await;
         self.app.queue().stop(limits::DRAIN_TIME).await;
         self.app.webhooks().stop().await;
+        self.app.post().stop().await;
         for chore in self.chores {
             chore.abort();
         }

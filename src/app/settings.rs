@@ -19,8 +19,16 @@ use crate::net::tls::{Certificates, Source as CertificateSource};
 use crate::queue::Tuning;
 
 /// Settings that only a global administrator changes.
-const GLOBAL: &[&str] =
-    &["server.tls_cert", "server.tls_key", "security.reveal_policy", "documents.require_sandbox"];
+const GLOBAL: &[&str] = &[
+    "server.tls_cert",
+    "server.tls_key",
+    "security.reveal_policy",
+    "documents.require_sandbox",
+    // To another server, or in the clear, the password would go where it does not belong.
+    "mail.server",
+    "mail.security",
+    "mail.user",
+];
 /// Settings that name an address to listen on.
 const LISTENERS: &[&str] = &["server.listen", "server.https_listen", "server.metrics_listen"];
 /// Which settings a check of several is about, by the words its sentence has.
@@ -34,6 +42,12 @@ const ABOUT: &[&str] = &[
     "server.tls_key",
     "storage.warn_percent",
     "storage.stop_sends_percent",
+    "mail.server",
+    "mail.security",
+    "mail.user",
+    "mail.from",
+    "mail.to",
+    "mail.notify",
 ];
 
 /// What is asked for: values to store, and `None` to forget what is stored.
@@ -314,6 +328,7 @@ impl App {
             },
             rules: config.retention,
         });
+        self.post().set(config.mail.clone());
         self.keys().set_reveal_policy(config.reveal_policy);
         self.audit().keep_for(config.audit_retention_days);
         log::set_max_level(config.log_level);

@@ -180,6 +180,11 @@ impl Caller {
         matches!(self.identity, Identity::Local { .. } | Identity::Session(_))
     }
 
+    /// Whether it came with a key for places where everybody can read it.
+    pub fn is_restricted(&self) -> bool {
+        self.record().is_some_and(|record| record.kind == Kind::Restricted)
+    }
+
     /// Whether it came with the bootstrap key.
     pub(super) fn is_bootstrap(&self) -> bool {
         matches!(self.identity, Identity::Bootstrap)

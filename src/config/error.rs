@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::API_KEY_LEN;
+use crate::fax::notify::When;
 
 /// Why the start stops.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,22 @@ pub enum ConfigError {
         /// The upper mark.
         stop_sends: u32,
     },
+    /// Mail from nobody.
+    #[error("mail.server needs mail.from, the address that notices are from")]
+    MailSender,
+    /// Mail in the clear.
+    #[error(
+        "mail.security none is only possible for a server on this machine, not for {0}; use starttls or tls"
+    )]
+    MailUnsafe(String),
+    /// Half a login.
+    #[error(
+        "mail.user needs its password in the variable PAGEWIRE_MAIL_PASSWORD or the systemd credential pagewire.mail-password"
+    )]
+    MailPassword,
+    /// Notices that nobody gets.
+    #[error("mail.notify {0} would tell nobody; mail.to needs an address")]
+    MailToNobody(When),
     /// Open access for everybody a proxy lets through.
     #[error("REQUIRE_API_KEY=false is not possible together with server.trusted_proxies")]
     OpenBehindProxy,

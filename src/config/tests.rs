@@ -41,12 +41,12 @@ fn mistakes_are_named_with_their_line() {
         (
             "[sever]\nlisten = \"127.0.0.1:1\"",
             &[],
-            "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, webhooks, audit, support, log",
+            "FILE, line 1: there is no setting 'sever'; allowed here: server, storage, security, documents, line, webhooks, mail, audit, support, log",
         ),
         (
             "listen = 3",
             &[],
-            "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, webhooks, audit, support, log",
+            "FILE, line 1: there is no setting 'listen'; allowed here: server, storage, security, documents, line, webhooks, mail, audit, support, log",
         ),
         (
             "[security]\nmax_file_size_mb = 1000",
@@ -98,6 +98,31 @@ fn mistakes_are_named_with_their_line() {
             &[],
             "FILE, line 2: server.host_names cannot be 'fax, *.example.org'; allowed: host names or addresses with commas between, like fax.example.org, 203.0.113.5",
         ),
+        (
+            "[mail]\nto = \"desk@example.org, no address\"",
+            &[],
+            "FILE, line 2: mail.to cannot be 'desk@example.org, no address'; allowed: at most 10 e-mail addresses with commas between, like desk@example.org",
+        ),
+        (
+            "[mail]\nserver = \"mail.example.org:587\"",
+            &[],
+            "mail.server needs mail.from, the address that notices are from",
+        ),
+        (
+            "[mail]\nserver = \"mail.example.org:25\"\nfrom = \"fax@example.org\"\nsecurity = \"none\"",
+            &[],
+            "mail.security none is only possible for a server on this machine, not for mail.example.org:25; use starttls or tls",
+        ),
+        (
+            "[mail]\nserver = \"mail.example.org:587\"\nfrom = \"fax@example.org\"\nuser = \"fax\"",
+            &[],
+            "mail.user needs its password in the variable PAGEWIRE_MAIL_PASSWORD or the systemd credential pagewire.mail-password",
+        ),
+        (
+            "[mail]\nserver = \"localhost:25\"\nfrom = \"fax@example.org\"\nsecurity = \"none\"\nnotify = \"done\"",
+            &[],
+            "mail.notify done would tell nobody; mail.to needs an address",
+        ),
     ];
     for (file, env, expected) in cases {
         assert_eq!(load(file, env).unwrap_err(), *expected);
@@ -146,6 +171,23 @@ fn every_default_is_allowed() {
 fn the_bootstrap_key_does_not_print() {
     let config = load("", &[("API_KEY", "a-very-long-bootstrap-key")]).unwrap();
     assert!(!format!("{config:?}").contains("a-very-long"));
+}
+
+#[test]
+fn the_mail_password_comes_by_itself_and_does_not_print() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pagewire.mail-password"), "from-a-credential\n").unwrap();
+    let path = folder.path().to_str().unwrap();
+    let said = |env: &[(&str, &str)]| {
+        let config = load("", env).unwrap();
+        assert!(!format!("{config:?}").contains("from-"));
+        assert!(!config.to_toml().contains("from-"));
+        config.mail.password.map(|password| password.reveal().clone())
+    };
+    assert_eq!(said(&[]), None);
+    assert_eq!(said(&[("CREDENTIALS_DIRECTORY", path)]).as_deref(), Some("from-a-credential"));
+    let both = [("CREDENTIALS_DIRECTORY", path), ("PAGEWIRE_MAIL_PASSWORD", "from-a-variable")];
+    assert_eq!(said(&both).as_deref(), Some("from-a-variable"));
 }
 
 fn sorted(mut stated: Vec<String>) -> Vec<String> {

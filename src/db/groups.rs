@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
 use super::audit::Audited;
-use super::{Db, DbError, events, from_ms, jobs, parse, to_ms};
+use super::{Db, DbError, events, from_ms, jobs, mails, parse, to_ms};
 use crate::fax::event::Event;
 use crate::fax::group::{Group, Tally};
 use crate::fax::job::Job;
+use crate::fax::notice::Notice;
 use crate::fax::transition::Moved;
 use crate::id::{GroupId, JobId};
 
@@ -85,13 +86,14 @@ impl Audited<'_> {
 pub(super) fn insert(transaction: &Transaction<'_>, group: &Group) -> Result<(), DbError> {
     transaction
         .prepare_cached(
-            "INSERT INTO fax_groups(id, owner_id, key_id, size, created_at) \
-             VALUES (:id, :owner_id, :key_id, :size, :created_at)",
+            "INSERT INTO fax_groups(id, owner_id, key_id, notify, size, created_at) \
+             VALUES (:id, :owner_id, :key_id, :notify, :size, :created_at)",
         )?
         .execute(named_params! {
             ":id": group.id.to_string(),
             ":owner_id": group.owner.to_string(),
             ":key_id": group.key_id,
+            ":notify": group.notify.as_ref().map(jobs::to_json),
             ":size": group.size,
             ":created_at": to_ms(group.created_at),
         })?;
@@ -111,8 +113,12 @@ pub(super) fn ended(transaction: &Transaction<'_>, job: &Job) -> Result<(), DbEr
         .execute(params![id.to_string(), to_ms(job.updated_at)])?;
     match by_id(transaction, id)? {
         Some(group) if changed == 1 => {
-            let event = Event::group_done(&group, &tally(transaction, &group)?, job.updated_at);
-            events::append(transaction, &[event])
+            let tally = tally(transaction, &group)?;
+            events::append(transaction, &[Event::group_done(&group, &tally, job.updated_at)])?;
+            match Notice::of_group(&group, &tally, job.updated_at) {
+                Some((notify, notice)) => mails::queue(transaction, notify, &notice, job.updated_at),
+                None => Ok(()),
+            }
         }
         _ => Ok(()),
     }
@@ -130,12 +136,20 @@ pub(super) fn forget_empty(transaction: &Transaction<'_>, id: &str) -> Result<()
 
 fn by_id(connection: &Connection, id: GroupId) -> Result<Option<Group>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner_id, key_id, size, created_at, final_at FROM fax_groups WHERE id = ?1",
+        "SELECT owner_id, key_id, size, created_at, final_at, notify FROM fax_groups WHERE id = ?1",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, Option<i64>>(4)?))
+        let notify: Option<String> = row.get(5)?;
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get::<_, Option<i64>>(4)?,
+            notify,
+        ))
     };
-    let Some((owner, key_id, size, created_at, final_at)) =
+    let Some((owner, key_id, size, created_at, final_at, notify)) =
         statement.query_row([id.to_string()], read).optional()?
     else {
         return Ok(None);
@@ -145,6 +159,11 @@ fn by_id(connection: &Connection, id: GroupId) -> Result<Option<Group>, DbError>
         id,
         owner: parse(&owner, "fax_groups.owner_id")?,
         key_id,
+        notify: notify
+            .map(|json| {
+                serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "fax_groups.notify" })
+            })
+            .transpose()?,
         size,
         created_at: time(created_at)?,
         final_at: final_at.map(time).transpose()?,

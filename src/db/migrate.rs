@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0012_second_look.sql"),
     include_str!("migrations/0014_console.sql"),
     include_str!("migrations/0015_settings.sql"),
+    include_str!("migrations/0016_mail.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

@@ -24,6 +24,7 @@ pub mod import;
 mod inbound;
 pub mod jobs;
 pub mod keys;
+pub mod mails;
 pub mod meta;
 mod migrate;
 mod people;

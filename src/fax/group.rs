@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::job::State;
+use super::notify::Notify;
 use super::number::FaxNumber;
 use crate::id::{AccountId, GroupId};
 
@@ -27,6 +28,8 @@ pub struct Group {
     pub owner: AccountId,
     /// The API key it came by; `None` for the bootstrap key and the command line.
     pub key_id: Option<String>,
+    /// Who is told by e-mail that it has ended.
+    pub notify: Option<Notify>,
     /// How many faxes it began with.
     pub size: u32,
     /// When it was accepted.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::notify::Notify;
 use super::number::FaxNumber;
 use super::outcome::Outcome;
 use super::retry::Counters;
@@ -268,6 +269,8 @@ pub struct Job {
     pub tag: Option<String>,
     /// The fax whose pages are sent again, perhaps to another number.
     pub resend_of: Option<JobId>,
+    /// Who is told of it by e-mail; of a fax in a group nobody, the group's end is told instead.
+    pub notify: Option<Notify>,
     /// The group it is part of, whose faxes all have the same document.
     pub group: Option<GroupId>,
     /// Why it waits, or waited when it ended, for somebody to look at its number.

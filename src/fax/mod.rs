@@ -2,7 +2,7 @@
 //!
 //! Owns: the number, the job with its states and transitions, the attempt, the failure model with
 //! its sentences, the retry policy, which numbers may be dialled, what all faxes may spend, how long they are
-//! kept, whether what is recorded fits together, and the events these give rise to. Pure: no tokio, no files, no SQL; time is passed in. Refuses: any transition that jobs of that state do not have.
+//! kept, whether what is recorded fits together, and the events and notices these give rise to. Pure: no tokio, no files, no SQL; time is passed in. Refuses: any transition that jobs of that state do not have.
 
 pub mod accounts;
 pub mod attempt;
@@ -13,6 +13,8 @@ pub mod dialling;
 pub mod event;
 pub mod group;
 pub mod job;
+pub mod notice;
+pub mod notify;
 pub mod number;
 pub mod outcome;
 pub mod places;

@@ -18,6 +18,7 @@ pub use self::group::{Accepted, Pages};
 use super::attempt::{Attempt, CallEnd, Carriage, PageConfirmation, Progress};
 use super::event::Event;
 use super::job::{Job, Priority, State};
+use super::notify::Notify;
 use super::number::FaxNumber;
 use super::outcome::{Class, Fault, Outcome};
 use super::retry::{self, Counters, Next};
@@ -116,6 +117,8 @@ pub struct Acceptance {
     pub tag: Option<String>,
     /// The fax whose pages are sent again, perhaps to another number.
     pub resend_of: Option<JobId>,
+    /// Who is told of it by e-mail.
+    pub notify: Option<Notify>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// When to give up; by default [`retry::DEADLINE`] after the first send time.
@@ -164,6 +167,7 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         outcome: None,
         tag: new.tag,
         resend_of: new.resend_of,
+        notify: new.notify,
         group: None,
         second_look: None,
         schedule_at: new.schedule_at.map(whole_ms),
@@ -529,4 +533,4 @@ fn count_confirmed(job: &mut Job, pages: &[PageConfirmation]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::fax) mod tests;

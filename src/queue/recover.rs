@@ -128,6 +128,7 @@ mod tests {
                 source_sha256: String::new(),
                 tag: None,
                 resend_of: None,
+                notify: None,
                 schedule_at: None,
                 deadline_at: None,
             },

@@ -18,6 +18,7 @@ use crate::crash::{self, Step};
 use crate::db::DbError;
 use crate::fax::group::Recipient;
 use crate::fax::job::{Job, Priority};
+use crate::fax::notify::Notify;
 use crate::fax::number::FaxNumber;
 use crate::fax::second_look::SecondLook;
 use crate::fax::transition::{self, Acceptance, Accepted};
@@ -48,6 +49,8 @@ pub struct NewFax {
     pub tag: Option<String>,
     /// The fax whose pages are sent again.
     pub resend_of: Option<JobId>,
+    /// Who is told of it by e-mail; of several numbers, of the end of all.
+    pub notify: Option<Notify>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// When to give up; three hours after the first send time by default.
@@ -384,6 +387,7 @@ fn acceptance(new: &NewFax, content: transition::Content) -> Acceptance {
         source_sha256: new.source_sha256.clone(),
         tag: new.tag.clone(),
         resend_of: new.resend_of,
+        notify: new.notify.clone(),
         schedule_at: new.schedule_at,
         deadline_at: new.deadline_at,
     }
@@ -419,6 +423,7 @@ mod tests {
             priority: Priority::Normal,
             tag: None,
             resend_of: None,
+            notify: None,
             schedule_at: None,
             deadline_at: None,
             allowance,

@@ -144,6 +144,7 @@ impl Site {
             priority: Priority::Normal,
             tag: None,
             resend_of: None,
+            notify: None,
             schedule_at: None,
             deadline_at: None,
             allowance: None,

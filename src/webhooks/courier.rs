@@ -15,7 +15,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::signature::SigningSecret;
-use super::{Inner, WebhookError, schedule, seal_name};
+use super::{Inner, WebhookError, seal_name};
 use crate::clock::{Wake, Work};
 use crate::crash::{self, Step};
 use crate::db::events::LoggedEvent;
@@ -23,6 +23,7 @@ use crate::db::webhooks::{Delivery, DeliveryState, Tried, Webhook};
 use crate::fax::event::EventFilter;
 use crate::id::WebhookId;
 use crate::net::http_client::{CallError, Target};
+use crate::net::schedule;
 
 /// Pending deliveries of a webhook beyond which its further events wait in the log.
 const MOST_PENDING: u32 = 500;

@@ -7,10 +7,9 @@
 //!
 //! Messages are signed as Standard Webhooks has it ([`signature`]); they name no number and carry no
 //! document. Every event that happens while a webhook is switched on is delivered at least once or
-//! ends as a dead letter after 24 hours ([`schedule`]), which can be replayed.
+//! ends as a dead letter after 24 hours ([`crate::net::schedule`]), which can be replayed.
 
 mod courier;
-mod schedule;
 mod signature;
 
 use std::collections::HashMap;

@@ -28,6 +28,7 @@ mod http_server;
 mod import;
 mod limits;
 mod loopback;
+mod mail;
 mod node_client;
 mod openapi;
 mod people;

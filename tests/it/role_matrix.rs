@@ -155,6 +155,7 @@ const ROWS: &[(&str, &str, Needs, u16)] = &[
     ("GET", "/admin/health-status", Scope("diagnostics:read"), 200),
     ("GET", "/admin/db-status", Scope("settings:read"), 200),
     ("POST", "/admin/diagnostics/run", Scope("diagnostics:read"), 200),
+    ("POST", "/admin/mail/test", Scope("settings:write"), 409),
     ("GET", "/admin/logs", Scope("settings:read"), 200),
     ("GET", "/admin/settings", Scope("settings:read"), 200),
     ("PUT", "/admin/settings", Scope("settings:write"), 200),

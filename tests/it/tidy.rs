@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["access", "codec", "fax"],
     &["db", "net", "seal", "spool"],
     &["audit", "auth", "convert", "events", "inbound", "sealing"],
-    &["import", "route", "webhooks"],
+    &["import", "mail", "route", "webhooks"],
     &["queue"],
     &["http"],
 ];

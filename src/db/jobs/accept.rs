@@ -13,10 +13,10 @@ use crate::fax::job::Job;
 use crate::fax::transition::{Accepted, Moved, Stage};
 
 const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, state, status, priority, \
-     rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, resend_of, group_id, second_look, \
+     rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, resend_of, notify, group_id, second_look, \
      schedule_at, deadline_at, next_try_at, created_at, updated_at) \
      VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :state, :status, :priority, \
-     :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :resend_of, :group_id, :second_look, \
+     :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :resend_of, :notify, :group_id, :second_look, \
      :schedule_at, :deadline_at, :next_try_at, :created_at, :updated_at)";
 
 impl Db {
@@ -127,6 +127,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(),
         ":source_sha256": job.source_sha256,
         ":tag": job.tag,
         ":resend_of": optional(job.resend_of.as_ref()),
+        ":notify": job.notify.as_ref().map(to_json),
         ":group_id": optional(job.group.as_ref()),
         ":second_look": job.second_look.as_ref().map(to_json),
         ":schedule_at": job.schedule_at.map(to_ms),

@@ -21,9 +21,10 @@ pub use self::dispatch::{Agenda, Claim, Claimed, RouteRules};
 pub use self::list::{JobPage, ListFilter, Position};
 pub use self::recovery::LostCall;
 use super::audit::Audited;
-use super::{Db, DbError, events, from_ms, groups, optional, parse, to_ms};
+use super::{Db, DbError, events, from_ms, groups, mails, optional, parse, to_ms};
 use crate::access::token::KeyId;
 use crate::fax::job::{Job, State};
+use crate::fax::notice::Notice;
 use crate::fax::retry::Counters;
 use crate::fax::transition::{Alteration, Moved, Stage, Unalterable};
 use crate::id::{DocumentId, JobId};
@@ -31,7 +32,7 @@ use crate::id::{DocumentId, JobId};
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, group_id, second_look, schedule_at, deadline_at, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET state = :state, status = :status, blocked = :blocked, rank = :rank, \
@@ -192,6 +193,9 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         transaction.prepare_cached(UNBLOCK_NEXT)?.execute([job.to.as_e164()])?;
     }
     events::append(transaction, moved.events())?;
+    if let (Some(notify), Some(notice)) = (&job.notify, Notice::of(moved)) {
+        mails::queue(transaction, notify, &notice, job.updated_at)?;
+    }
     if job.state.is_final() { groups::ended(transaction, job) } else { Ok(()) }
 }
 
@@ -262,6 +266,10 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
             .get::<_, Option<String>>(next())?
             .map(|id| parse(&id, "jobs.resend_of"))
             .transpose()?,
+        notify: row
+            .get::<_, Option<String>>(next())?
+            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.notify" }))
+            .transpose()?,
         group: row.get::<_, Option<String>>(next())?.map(|id| parse(&id, "jobs.group_id")).transpose()?,
         second_look: row
             .get::<_, Option<String>>(next())?
@@ -306,6 +314,7 @@ mod tests {
     use crate::db::idempotency::{Answer, RequestName};
     use crate::fax::attempt::{CallEnd, Progress};
     use crate::fax::job::Priority;
+    use crate::fax::notify::{Notify, When};
     use crate::fax::outcome::{Class, Fault};
     use crate::fax::transition::{Acceptance, Content, accept};
     use crate::id::AccountId;
@@ -336,6 +345,7 @@ mod tests {
             source_sha256: "00".into(),
             tag: Some("invoice 7".into()),
             resend_of: Some(JobId::new()),
+            notify: Notify::new(When::Both, vec!["desk@example.org".parse().unwrap()]),
             schedule_at: None,
             deadline_at: None,
         }

@@ -9,6 +9,7 @@ use super::{Acceptance, Moved, Preparing, Sleeping, Stage, accept, ready, touch}
 use crate::clock::whole_ms;
 use crate::fax::group::{Group, Recipient};
 use crate::fax::job::{Job, State};
+use crate::fax::notify::Notify;
 use crate::fax::outcome::{Class, Fault, Outcome};
 use crate::fax::retry::Next;
 use crate::id::{DocumentId, GroupId};
@@ -35,12 +36,14 @@ impl Accepted {
             let Recipient { raw, to } = recipient.clone();
             let mut moved = accept(Acceptance { to_raw: raw, to, ..new.clone() }, now);
             moved.job.group = Some(id);
+            moved.job.notify = None;
             moved
         };
         let group = Group {
             id,
             owner: new.owner,
             key_id: new.key_id.clone(),
+            notify: new.notify.clone().and_then(Notify::of_group),
             size: u32::try_from(recipients.len()).unwrap_or(u32::MAX),
             created_at: whole_ms(now),
             final_at: None,

@@ -3,11 +3,11 @@
 use super::*;
 use crate::fax::outcome::WhoActs;
 
-pub(super) fn now() -> Timestamp {
+pub(in crate::fax) fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
 }
 
-pub(super) fn acceptance(content: Content) -> Acceptance {
+pub(in crate::fax) fn acceptance(content: Content) -> Acceptance {
     Acceptance {
         owner: AccountId::new(),
         key_id: None,
@@ -21,16 +21,17 @@ pub(super) fn acceptance(content: Content) -> Acceptance {
         source_sha256: String::new(),
         tag: None,
         resend_of: None,
+        notify: None,
         schedule_at: None,
         deadline_at: None,
     }
 }
 
-pub(super) fn queued(pages: u32) -> Job {
+pub(in crate::fax) fn queued(pages: u32) -> Job {
     accept(acceptance(Content::Ready(DocumentId::new(), pages)), now()).into_job()
 }
 
-pub(super) fn calling(pages: u32) -> Job {
+pub(in crate::fax) fn calling(pages: u32) -> Job {
     match Stage::of(queued(pages)) {
         Stage::Queued(queued) => queued.dial(now()).0.into_job(),
         other => panic!("{other:?}"),

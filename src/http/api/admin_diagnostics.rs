@@ -210,6 +210,9 @@ pub(in crate::http) async fn run(request: Request) -> Result<Response, ApiError>
     add("clock", "Clock", clock(app).await);
     add("certificate", "HTTPS certificate", certificate(app));
     add("webhooks", "Webhooks", webhooks(app).await);
+    if let Some(found) = mail(app).await {
+        add("mail", "Mail server", found);
+    }
     add("dialling", "Dialling", dialling(app));
     add("audit", "Audit log", audit(app).await);
     let status =
@@ -353,6 +356,16 @@ async fn webhooks(app: &App) -> Found {
             Failed(format!("They cannot be looked at: {error}."), "Look at the check of the database.")
         }
     }
+}
+
+async fn mail(app: &App) -> Option<Found> {
+    Some(match app.post().check().await? {
+        Ok(()) => Well("It is there and lets us in; nothing was sent.".to_owned()),
+        Err(error) => Failed(
+            format!("Notices wait: {}.", error.in_full()),
+            "Look at mail.server, mail.security and mail.user, and at the password; then send a test.",
+        ),
+    })
 }
 
 fn dialling(app: &App) -> Found {

@@ -154,7 +154,10 @@ pub(in crate::http) async fn show(request: Request) -> Result<Response, ApiError
     let role = request.caller.role;
     let view = SettingsView {
         settings: request.app.settings().into_iter().map(|shown| SettingView::new(shown, role)).collect(),
-        secrets: vec![SecretView { name: "API_KEY", set: request.app.config().api_key.is_some() }],
+        secrets: vec![
+            SecretView { name: "API_KEY", set: request.app.config().api_key.is_some() },
+            SecretView { name: "PAGEWIRE_MAIL_PASSWORD", set: request.app.config().mail.password.is_some() },
+        ],
         restart_needed: request.app.pending_settings(),
     };
     json(StatusCode::OK, &view)

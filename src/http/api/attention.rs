@@ -47,7 +47,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Attention {
     /// `sealed`, `audit_damaged`, `storage_full`, `dialling_paused`, `faxes_failed`, `faxes_held`,
-    /// `webhook_given_up`, `certificate_ending`, `keys_ending`, `storage_low`, `no_recovery_key` or
+    /// `webhook_given_up`, `mail_given_up`, `certificate_ending`, `keys_ending`, `storage_low`, `no_recovery_key` or
     /// `dialling_limited`.
     kind: &'static str,
     /// `error`, `warning` or `notice`.
@@ -82,7 +82,7 @@ pub(in crate::http) struct AttentionItem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AttentionAction)]
 pub(in crate::http) struct ActionView {
-    /// `release`, `resend`, `settle`, `cancel`, `resume`, `replay`, `clean`, `verify` or `look`.
+    /// `release`, `resend`, `settle`, `cancel`, `resume`, `replay`, `clean`, `verify`, `look` or `test`.
     name: &'static str,
     /// What a button says.
     label: &'static str,
@@ -129,6 +129,7 @@ pub(super) async fn of(
     found.extend(failed(request, owner, now).await?);
     found.extend(held(request, owner).await?);
     found.extend(given_up(request).await?);
+    found.extend(mail_given_up(request)?);
     found.extend(certificate(request, now));
     found.extend(keys(request, now));
     found.extend(low);
@@ -281,6 +282,28 @@ async fn given_up(request: &Permitted) -> Result<Option<Attention>, ApiError> {
         "A receiver of webhooks did not take messages for 24 hours; they are kept to be sent again.";
     let count = webhooks.iter().map(|given_up| given_up.deliveries).sum();
     Ok(Some(Attention { count, items, ..Attention::new("webhook_given_up", "warning", sentence) }))
+}
+
+fn mail_given_up(request: &Permitted) -> Result<Option<Attention>, ApiError> {
+    if !request.caller.may(Scope::SettingsRead) {
+        return Ok(None);
+    }
+    let (count, last) = request.app.post().given_up()?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let sentence = match count {
+        1 => "An e-mail notice was given up in the last seven days: the mail server did not take it."
+            .to_owned(),
+        count => {
+            format!(
+                "{count} e-mail notices were given up in the last seven days: the mail server did not take them."
+            )
+        }
+    };
+    let test = action("test", "Send a test", "POST", "/admin/mail/test".to_owned());
+    let entry = Attention::new("mail_given_up", "warning", sentence).at(last);
+    Ok(Some(Attention { count, ..entry }.with(request.caller.may(Scope::SettingsWrite), test)))
 }
 
 fn certificate(request: &Permitted, now: Timestamp) -> Option<Attention> {

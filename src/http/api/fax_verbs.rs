@@ -228,6 +228,7 @@ async fn send_again(
         priority,
         tag: first.tag.clone(),
         resend_of: Some(first.id),
+        notify: first.notify.clone().or_else(|| request.app.config().mail.default_notify()),
         schedule_at: None,
         deadline_at: None,
         allowance: request.app.keys().allowance(&request.caller),

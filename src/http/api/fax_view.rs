@@ -12,6 +12,7 @@ use crate::access::scopes::Scope;
 use crate::codec::page::FaxPage;
 use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, State};
+use crate::fax::notify::When;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Outcome;
 use crate::fax::policy::Verdict;
@@ -68,6 +69,8 @@ pub(in crate::http) struct FaxView {
     tag: Option<String>,
     /// Id of the fax whose pages are sent again.
     resend_of: Option<String>,
+    /// What is told of it by e-mail: `none`, `done`, `requeued` or `both`. Of a group its end is told.
+    notify: &'static str,
     /// Id of the group it is part of: one document to many numbers.
     group: Option<String>,
     /// Id of the API key it came by.
@@ -115,6 +118,7 @@ impl FaxView {
             quality: job.quality.clone(),
             tag: job.tag.clone(),
             resend_of: job.resend_of.map(|id| id.to_string()),
+            notify: job.notify.as_ref().map_or(When::None, |notify| notify.when).as_str(),
             group: job.group.map(|id| id.to_string()),
             key_id: job.key_id.clone(),
             schedule_at: job.schedule_at,

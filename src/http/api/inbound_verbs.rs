@@ -203,6 +203,7 @@ async fn send_on(
         priority,
         tag: None,
         resend_of: None,
+        notify: request.app.config().mail.default_notify(),
         schedule_at: None,
         deadline_at: None,
         allowance: request.app.keys().allowance(&request.caller),

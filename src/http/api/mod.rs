@@ -10,6 +10,7 @@ pub(super) mod admin_identify;
 pub(super) mod admin_jobs;
 pub(super) mod admin_key_verbs;
 pub(super) mod admin_keys;
+pub(super) mod admin_mail;
 pub(super) mod admin_policy;
 pub(super) mod admin_seal;
 pub(super) mod admin_settings;
@@ -85,6 +86,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         admin_summary::routes(app),
         admin_settings::routes(app),
         admin_diagnostics::routes(app),
+        admin_mail::routes(app),
         attention::routes(app),
         diagnostics::routes(app),
         audit::routes(app),

@@ -23,6 +23,7 @@ use crate::codec::page::Resolution;
 use crate::convert::{Options, Quality};
 use crate::fax::cover::Cover;
 use crate::fax::job::Priority;
+use crate::fax::notify::{Address, Notify, When};
 use crate::fax::number::FaxNumber;
 use crate::fax::policy::Verdict;
 use crate::fax::sentences;
@@ -78,6 +79,12 @@ pub(in crate::http) struct SendForm {
     from_name: Option<String>,
     /// On the cover page: whom it is for
     to_name: Option<String>,
+    /// E-mail when the fax has ended (`done`), when a call failed and it will be tried again
+    /// (`requeued`), `both`, or `none`; what `mail.notify` says when not given. With several `to` one
+    /// mail at the end of all (`done` or `both`)
+    notify: Option<String>,
+    /// Whom to tell, one address; those of `mail.to` when not given
+    notify_to: Option<String>,
     /// Id from `POST /previews`: exactly these pages, in place of `file`
     preview: Option<String>,
     /// `1`: check everything, say what would become of it; send, store and charge nothing
@@ -137,6 +144,7 @@ async fn carry_out(
         priority: order.priority,
         tag: order.tag,
         resend_of: None,
+        notify: order.notify,
         schedule_at: order.schedule_at,
         deadline_at: order.deadline_at,
         allowance: request.app.keys().allowance(&request.caller),
@@ -247,6 +255,7 @@ struct Order {
     dry_run: bool,
     cover: Option<Cover>,
     preview: Option<PreviewId>,
+    notify: Option<Notify>,
     idempotency: Option<Idempotency>,
 }
 
@@ -286,6 +295,7 @@ impl Order {
                 "'deadline' must be later than the first send time.",
             ));
         }
+        let notify = notify(request, upload, group.is_some())?;
         Ok(Self {
             to_raw: to_raw.to_owned(),
             to,
@@ -298,6 +308,7 @@ impl Order {
             schedule_at,
             deadline_at,
             dry_run: word(upload, "dry_run", "1 or 0", truth)?.unwrap_or(false),
+            notify,
             cover,
             preview,
             idempotency: idempotency(request, "/fax", || upload.request_hash)?,
@@ -371,6 +382,39 @@ pub(super) fn word<T>(
 ) -> Result<Option<T>, ApiError> {
     let refused = || ApiError::field(field, "invalid", format!("'{field}' must be {allowed}."));
     upload.field(field).map(|text| read(text).ok_or_else(refused)).transpose()
+}
+
+/// Who is told of the fax by e-mail, and of what.
+fn notify(request: &Permitted, upload: &Upload, is_group: bool) -> Result<Option<Notify>, ApiError> {
+    let mail = &request.app.config().mail;
+    let asked = word(upload, "notify", "none, done, requeued or both", |word| word.parse::<When>().ok())?;
+    let to = word(upload, "notify_to", "one e-mail address, like desk@example.org", |text| {
+        text.parse::<Address>().ok()
+    })?;
+    let refused = |field, code, message: &str| Err(ApiError::field(field, code, message));
+    if is_group && asked == Some(When::Requeued) {
+        let message = "'notify' must be none, done or both: of several numbers only the end of all is told.";
+        return refused("notify", "invalid", message);
+    }
+    // Such a key is in everybody's browser, and would write to anybody from there.
+    if to.is_some() && request.caller.is_restricted() {
+        let message = "'notify_to' is not for restricted keys; they tell the addresses of mail.to alone.";
+        return refused("notify_to", "forbidden", message);
+    }
+    let when = asked.unwrap_or(mail.notify);
+    let is_wanted = asked.is_some_and(|when| when != When::None) || to.is_some();
+    if is_wanted && !mail.is_on() {
+        let message = "No e-mail is sent from here; an administrator sets mail.server and mail.from.";
+        return refused(if asked.is_some() { "notify" } else { "notify_to" }, "unavailable", message);
+    }
+    if is_wanted && to.is_none() && mail.to.is_empty() {
+        let message = "'notify' needs 'notify_to', an e-mail address: mail.to names nobody.";
+        return refused("notify_to", "missing", message);
+    }
+    // Who names somebody to tell wants them told of something.
+    let when = if asked.is_none() && to.is_some() && when == When::None { When::Done } else { when };
+    let to = to.map_or_else(|| mail.to.clone(), |to| vec![to]);
+    Ok(if mail.is_on() { Notify::new(when, to) } else { None })
 }
 
 fn time(upload: &Upload, field: &str) -> Result<Option<Timestamp>, ApiError> {

@@ -23,7 +23,7 @@ const FRAMING_BYTES: u64 = 64 * 1024 + GROUP_NUMBERS as u64 * 256;
 /// The field that may come many times.
 const TO: &str = "to";
 /// Fields `POST /fax` knows.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     TO,
     "resolution",
     "quality",
@@ -41,6 +41,8 @@ const FIELDS: [&str; 17] = [
     "from_name",
     "to_name",
     "preview",
+    "notify",
+    "notify_to",
 ];
 
 /// What came with a request to send.

@@ -44,6 +44,7 @@ fn unprepared(upload: DocumentId) -> Acceptance {
         source_sha256: String::new(),
         tag: None,
         resend_of: None,
+        notify: None,
         schedule_at: None,
         deadline_at: None,
     }

@@ -152,6 +152,7 @@ impl World {
             source_sha256: String::new(),
             tag: None,
             resend_of: None,
+            notify: None,
             schedule_at: self.random.random_bool(0.2).then(|| self.now + minutes),
             deadline_at: None,
         };

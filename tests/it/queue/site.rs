@@ -127,6 +127,7 @@ pub fn fax(to: &str, route: &str, page_count: u32) -> NewFax {
         priority: Priority::Normal,
         tag: None,
         resend_of: None,
+        notify: None,
         schedule_at: None,
         deadline_at: None,
         allowance: None,

@@ -1,13 +1,14 @@
-//! When a delivery that failed is tried again.
+//! When a delivery to others that failed is tried again: an event to a webhook, a message to the mail
+//! server.
 //!
 //! Pure: everything follows from counts and the time. A delivery has 24 hours; a receiver that fails
 //! several times in a row rests, so that one that is down is asked now and then and not for every
-//! event.
+//! delivery.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// A delivery that was not taken for so long is given up.
-pub(super) const LIFE: SignedDuration = SignedDuration::from_hours(24);
+pub const LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Seconds before each next try of a delivery; the last one repeats. In a day these are some forty
 /// tries, so that a receiver that takes one message in three gets practically every one.
 const INTERVALS_S: [i64; 5] = [5, 30, 120, 600, 1800];
@@ -20,12 +21,12 @@ const RESTS_S: [i64; 4] = [30, 120, 600, 1800];
 const JITTER: f64 = 0.2;
 
 /// When a delivery is tried again that failed `tries` times; `chance` is from 0 to 1.
-pub(super) fn next_try(tries: u32, chance: f64, now: Timestamp) -> Timestamp {
+pub fn next_try(tries: u32, chance: f64, now: Timestamp) -> Timestamp {
     later(now, &INTERVALS_S, tries.saturating_sub(1), chance)
 }
 
 /// Until when a receiver rests that failed `failures` times in a row, if it does.
-pub(super) fn rest(failures: u32, chance: f64, now: Timestamp) -> Option<Timestamp> {
+pub fn rest(failures: u32, chance: f64, now: Timestamp) -> Option<Timestamp> {
     let beyond = failures.checked_sub(PATIENCE)?;
     Some(later(now, &RESTS_S, beyond, chance))
 }
