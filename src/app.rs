@@ -15,14 +15,16 @@ use crate::audit::Audit;
 use crate::auth::KeyRing;
 use crate::auth::people::People;
 use crate::clock::Clock;
-use crate::config::{Config, RouteName};
+use crate::config::Config;
 use crate::convert::Converter;
 use crate::db::Db;
+use crate::fax::routing::RouteList;
 use crate::inbound::Inbox;
 use crate::limits;
 use crate::mail::Post;
 use crate::net::tls::Certificates;
 use crate::queue::Queue;
+use crate::route::simulator;
 use crate::sealing::Sealing;
 use crate::secret::Secret;
 use crate::webhooks::Webhooks;
@@ -106,11 +108,11 @@ impl App {
         &self.inner.links
     }
 
-    /// The route that faxes of such keys take: a test key never leaves the simulator.
-    pub fn route_of(&self, mode: Mode) -> RouteName {
+    /// The routes that faxes of such keys may take, in order: a test key never leaves the simulator.
+    pub fn route_of(&self, mode: Mode) -> RouteList {
         match mode {
-            Mode::Test => RouteName::Simulator,
-            Mode::Live => self.config().route,
+            Mode::Test => simulator::NAME.into(),
+            Mode::Live => self.config().live_routes(),
         }
     }
 

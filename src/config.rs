@@ -1,7 +1,7 @@
 //! Settings: file and environment become one validated [`Config`].
 //!
 //! Owns: the table of all settings ([`SETTINGS`]) with their environment names, defaults and
-//! allowed values. Order: default < file < stored in the appliance < environment < command line
+//! allowed values. RouteList: default < file < stored in the appliance < environment < command line
 //! ([`layers`]). Refuses: unknown keys and values out of range; the start stops with file, line and
 //! what is allowed.
 //!
@@ -28,6 +28,7 @@ use crate::access::kind::RevealPolicy;
 use crate::fax::notify::When;
 use crate::fax::number::CountryCode;
 use crate::fax::retention;
+use crate::fax::routing::{Capacities, RouteList};
 use crate::fax::{cover, dialling, second_look};
 use crate::limits;
 use crate::mail;
@@ -85,6 +86,10 @@ pub struct Config {
     pub cover_template: String,
     /// Route of live keys.
     pub route: RouteName,
+    /// Routes of live keys in the order they are tried, in place of that one.
+    pub routes: Option<RouteList>,
+    /// Calls at once on those routes that have a number of their own.
+    pub calls: Capacities,
     /// What we call ourselves to the other machine.
     pub station_id: String,
     /// Sender's name in the tag line of real calls.
@@ -218,6 +223,11 @@ impl Config {
         Ok(())
     }
 
+    /// The routes that faxes of live keys may take, in order.
+    pub fn live_routes(&self) -> RouteList {
+        self.routes.clone().unwrap_or_else(|| self.route.to_string().as_str().into())
+    }
+
     /// Every setting with its value in force, as one would write it. Holds no secret.
     pub fn in_force(&self) -> impl Iterator<Item = (&'static str, String)> {
         SETTINGS.iter().map(|setting| (setting.key, (setting.get)(self)))
@@ -248,6 +258,8 @@ impl Config {
             require_sandbox: true,
             cover_template: String::new(),
             route: RouteName::Simulator,
+            routes: None,
+            calls: Capacities::default(),
             station_id: String::new(),
             header: String::new(),
             country_code: CountryCode::default(),

@@ -325,6 +325,7 @@ impl App {
                 home: config.country_code.clone(),
                 limits: config.dialling,
                 second_look: config.second_look,
+                calls: config.calls.clone(),
             },
             rules: config.retention,
         });

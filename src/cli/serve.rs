@@ -40,7 +40,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         config = config.with_argument("server.https_listen", &text)?;
     }
     if let Some(route) = arguments.route {
-        config = config.with_argument("line.route", &route.to_string())?;
+        config = config.with_argument("line.route", &route.to_string())?.with_argument("line.routes", "")?;
     }
     let config = config.validated()?;
     crate::log::start(config.log_level);

@@ -25,6 +25,8 @@ const LIVE: &[&str] = &[
     "server.trusted_proxies",
     "documents.cover_template",
     "line.route",
+    "line.routes",
+    "line.calls",
     "line.station_id",
     "line.header",
     "line.country_code",

@@ -2,7 +2,9 @@
 //!
 //! Owns: what each is called in the file and in the environment, its default, and what is allowed.
 
-use super::values::{host_name, line_of_text, list, number, optional, path_prefix, shown, store, truth};
+use super::values::{
+    host_name, is_route, line_of_text, list, number, optional, path_prefix, routes, shown, store, truth,
+};
 use super::*;
 
 /// Every setting there is.
@@ -229,6 +231,27 @@ pub static SETTINGS: &[Setting] = &[
                 _ => return None,
             };
             Some(())
+        },
+    },
+    Setting {
+        key: "line.routes",
+        env: &["PAGEWIRE_ROUTES"],
+        default: "",
+        allowed: "simulator and simulator:2 to simulator:4 in any order with commas between, or loopback alone, or \
+            nothing to take line.route",
+        get: |config| shown(config.routes.as_ref()),
+        set: |config, text| store(&mut config.routes, optional(text, routes)?),
+    },
+    Setting {
+        key: "line.calls",
+        env: &["PAGEWIRE_CALLS"],
+        default: "",
+        allowed: "routes with a number from 1 to 1000 each, like simulator=4, loopback=16",
+        get: |config| config.calls.to_string(),
+        set: |config, text| {
+            let calls: Capacities = text.parse().ok()?;
+            let is_known = calls.names().all(is_route);
+            is_known.then(|| config.calls = calls)
         },
     },
     Setting {

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use toml::de::DeValue;
 
+use crate::fax::routing::RouteList;
 use crate::net::names::is_host_name;
+use crate::route::{loopback, simulator};
 
 pub(super) fn store<T>(place: &mut T, value: T) -> Option<()> {
     *place = value;
@@ -31,6 +33,19 @@ pub(super) fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Ve
 pub(super) fn host_name(text: &str) -> Option<String> {
     let is_known = text.parse::<IpAddr>().is_ok() || is_host_name(text);
     is_known.then(|| text.to_ascii_lowercase())
+}
+
+/// Routes in the order they are tried. All of them lead to the same place: a fax is never delivered
+/// elsewhere because a line failed.
+pub(super) fn routes(text: &str) -> Option<RouteList> {
+    let order = RouteList::from(text);
+    let is_simulated = order.names().all(simulator::is_one);
+    (is_simulated || (order.is_single() && order.first() == loopback::NAME)).then_some(order)
+}
+
+/// Whether there is a route of this name.
+pub(super) fn is_route(name: &str) -> bool {
+    name == loopback::NAME || simulator::is_one(name)
 }
 
 /// A path that a proxy serves us under, without the slash at its end. It goes into pages as it is.

@@ -6,12 +6,14 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 
+use super::jobs::to_json;
 use super::{Db, DbError, from_ms, parse, to_ms};
 use crate::fax::attempt::Carriage;
 use crate::fax::destination::{Memory, PastCall, REMEMBERED};
 use crate::fax::job::Job;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Outcome;
+use crate::fax::routing::RouteList;
 use crate::id::{AccountId, AttemptId};
 
 /// Calls of one number that are looked at: enough for what is said of it.
@@ -57,18 +59,20 @@ impl Db {
     }
 }
 
-/// Whether a fax machine answered at this number within the time that is remembered, on a route of
-/// this name.
+/// Whether a fax machine answered at this number within the time that is remembered, on one of
+/// these routes.
 pub(in crate::db) fn was_reached(
     connection: &Connection,
     to: &FaxNumber,
-    route: &str,
+    routes: &RouteList,
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT class FROM destination_calls WHERE to_e164 = ?1 AND at >= ?2 AND route = ?3 ORDER BY at DESC",
+        "SELECT class FROM destination_calls WHERE to_e164 = ?1 AND at >= ?2 \
+         AND route IN (SELECT value FROM json_each(?3)) ORDER BY at DESC",
     )?;
-    let mut rows = statement.query(params![to.as_e164(), oldest(now), route])?;
+    let mut rows =
+        statement.query(params![to.as_e164(), oldest(now), to_json(&routes.names().collect::<Vec<_>>())])?;
     while let Some(row) = rows.next()? {
         let class: crate::fax::outcome::Class = parse(&row.get::<_, String>(0)?, "destination_calls.class")?;
         if class.is_try() {

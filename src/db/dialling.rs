@@ -27,7 +27,7 @@ impl Db {
     }
 
     /// What was spent through these routes in the hour and on the day of `now`.
-    pub fn spent(&self, routes: &[&str], now: Timestamp) -> Result<Spent, DbError> {
+    pub fn spent(&self, routes: &[String], now: Timestamp) -> Result<Spent, DbError> {
         self.point(|connection| spent(connection, routes, now))
     }
 
@@ -35,7 +35,7 @@ impl Db {
     /// answers which ended.
     pub async fn end_limits(
         &self,
-        routes: Vec<&'static str>,
+        routes: Vec<String>,
         limits: Limits,
         now: Timestamp,
     ) -> Result<Vec<Cause>, DbError> {
@@ -63,7 +63,7 @@ impl Audited<'_> {
 
     /// Ends the pause and gives all faxes their time back; whether there was one. `spending` are the
     /// routes that spend money.
-    pub async fn resume(self, spending: Vec<&'static str>, now: Timestamp) -> Result<bool, DbError> {
+    pub async fn resume(self, spending: Vec<String>, now: Timestamp) -> Result<bool, DbError> {
         self.write_if(
             |was_paused| *was_paused,
             move |transaction| {
@@ -132,7 +132,7 @@ pub(in crate::db) fn begin(
 /// have cost something.
 pub(in crate::db) fn spent(
     connection: &Connection,
-    routes: &[&str],
+    routes: &[String],
     now: Timestamp,
 ) -> Result<Spent, DbError> {
     let mut statement = connection.prepare_cached(
@@ -150,7 +150,12 @@ pub(in crate::db) fn spent(
 }
 
 /// Ends a hold, tells of it, and gives the faxes it kept waiting their time back.
-fn end(transaction: &Transaction<'_>, hold: &Hold, spending: &[&str], now: Timestamp) -> Result<(), DbError> {
+fn end(
+    transaction: &Transaction<'_>,
+    hold: &Hold,
+    spending: &[String],
+    now: Timestamp,
+) -> Result<(), DbError> {
     transaction
         .prepare_cached("DELETE FROM dialling_holds WHERE cause = ?1")?
         .execute([hold.cause.as_str()])?;

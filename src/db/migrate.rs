@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0014_console.sql"),
     include_str!("migrations/0015_settings.sql"),
     include_str!("migrations/0016_mail.sql"),
+    include_str!("migrations/0017_routes.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

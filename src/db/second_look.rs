@@ -25,7 +25,7 @@ impl Db {
         &self,
         numbers: Vec<FaxNumber>,
         rule: Rule,
-        routes: Vec<&'static str>,
+        routes: Vec<String>,
         now: Timestamp,
     ) -> Result<Vec<Option<SecondLook>>, DbError> {
         if rule == Rule::Off {

@@ -88,13 +88,13 @@ impl Db {
     }
 
     /// Whether a fax that took one of these routes was ever dialled to this number, in E.164.
-    pub fn was_dialled(&self, to: &str, routes: &[&str]) -> Result<bool, DbError> {
+    pub fn was_dialled(&self, to: &str, routes: &[String]) -> Result<bool, DbError> {
         self.point(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM jobs WHERE to_e164 = ?1 AND route = ?2 AND dials > 0)",
             )?;
             for route in routes {
-                if statement.query_row([to, route], |row| row.get(0))? {
+                if statement.query_row([to, route.as_str()], |row| row.get(0))? {
                     return Ok(true);
                 }
             }

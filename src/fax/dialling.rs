@@ -8,6 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::job::{Job, State};
+use super::routing::{self, Standing};
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -158,9 +159,11 @@ pub struct Dialling {
     /// The holds.
     pub holds: Vec<Hold>,
     /// Names of the routes that spend money.
-    pub spending: Vec<&'static str>,
+    pub spending: Vec<String>,
     /// What may be spent through them.
     pub limits: Limits,
+    /// The routes as they stand; none where that is not asked.
+    pub routes: Vec<Standing>,
 }
 
 impl Dialling {
@@ -172,7 +175,7 @@ impl Dialling {
     /// What holds calls of this route: a pause goes before a limit.
     pub fn holds_route(&self, route: &str) -> Option<&Hold> {
         let limit = || self.holds.iter().find(|hold| hold.cause != Cause::Paused);
-        self.pause().or_else(|| limit().filter(|_| self.spending.contains(&route)))
+        self.pause().or_else(|| limit().filter(|_| self.spending.iter().any(|name| name == route)))
     }
 
     /// What keeps this job from being dialled, if it waits for nothing else.
@@ -183,6 +186,12 @@ impl Dialling {
             Cause::Dials | Cause::LineMinutes => job.state == State::Queued,
         };
         waits.then_some(hold)
+    }
+
+    /// Whether the turn of this job has come, and no route of its list has a line that is free.
+    pub fn lacks_line(&self, job: &Job) -> bool {
+        let is_ready = job.state == State::Queued && !job.is_blocked;
+        is_ready && !self.routes.is_empty() && routing::choose(&job.lane, &self.routes).is_err()
     }
 }
 
@@ -232,8 +241,11 @@ mod tests {
             by: "x".into(),
             reason: None,
         };
-        let limited =
-            Dialling { holds: vec![hold(Cause::Dials)], spending: vec!["line"], ..Dialling::default() };
+        let limited = Dialling {
+            holds: vec![hold(Cause::Dials)],
+            spending: vec!["line".into()],
+            ..Dialling::default()
+        };
         assert_eq!(limited.holds_route("line").map(|hold| hold.cause), Some(Cause::Dials));
         assert_eq!(limited.holds_route("loopback"), None);
         let both = Dialling { holds: vec![hold(Cause::Dials), hold(Cause::Paused)], ..limited };

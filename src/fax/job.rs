@@ -13,6 +13,7 @@ use super::notify::Notify;
 use super::number::FaxNumber;
 use super::outcome::Outcome;
 use super::retry::Counters;
+use super::routing::RouteList;
 use super::second_look::SecondLook;
 use crate::id::{AccountId, DocumentId, GroupId, JobId};
 
@@ -223,7 +224,7 @@ impl FromStr for Priority {
 /// One fax to send, as it is stored. Times are whole milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Order of acceptance; 0 until the database has given it.
+    /// RouteList of acceptance; 0 until the database has given it.
     pub seq: i64,
     /// Its id.
     pub id: JobId,
@@ -235,8 +236,12 @@ pub struct Job {
     pub to_raw: String,
     /// The number that is dialled.
     pub to: FaxNumber,
-    /// Name of the route.
+    /// Name of the route it took last; before its first call the first of its list.
     pub route: String,
+    /// The routes it may take, in order.
+    pub routes: RouteList,
+    /// Those of them that have not failed in this try.
+    pub lane: RouteList,
     /// Where it stands.
     pub state: State,
     /// Whether another fax to this number, under way or waiting, holds it back.

@@ -1,7 +1,7 @@
 //! What a fax is, what may happen to it, and what is said about it.
 //!
 //! Owns: the number, the job with its states and transitions, the attempt, the failure model with
-//! its sentences, the retry policy, which numbers may be dialled, what all faxes may spend, how long they are
+//! its sentences, the retry policy, which route is taken, which numbers may be dialled, what all faxes may spend, how long they are
 //! kept, whether what is recorded fits together, and the events and notices these give rise to. Pure: no tokio, no files, no SQL; time is passed in. Refuses: any transition that jobs of that state do not have.
 
 pub mod accounts;
@@ -22,6 +22,7 @@ pub mod policy;
 pub mod received;
 pub mod retention;
 pub mod retry;
+pub mod routing;
 pub mod second_look;
 pub mod sentences;
 pub mod transition;

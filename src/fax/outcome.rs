@@ -14,6 +14,9 @@ use super::policy::Block;
 use super::retry::Next;
 use super::sentences;
 
+/// Code of a call that was not placed, because the stored pages could not be read.
+const PAGES_UNAVAILABLE: &str = "pages_unavailable";
+
 /// What kind of ending it was. The words are stable; clients branch on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -350,6 +353,19 @@ impl Fault {
         Self { class, code: format!("t30_{code}"), particulars: None, detail }
     }
 
+    /// The stored pages cannot be read at this moment: no route is to blame.
+    pub fn pages_unavailable() -> Self {
+        Self { code: PAGES_UNAVAILABLE.into(), ..Self::of(Class::Provider) }
+    }
+
+    /// Whether the route did not take the call or lost it, and nobody at the other end is to blame:
+    /// another route may do better at once.
+    pub fn is_of_the_route(&self) -> bool {
+        let is_of_one =
+            matches!(self.class, Class::Network | Class::TrunkAuth | Class::NoLine | Class::Provider);
+        is_of_one && self.code != PAGES_UNAVAILABLE
+    }
+
     /// Whether nothing at all was heard from the other end, not even ringing: there may be no line.
     /// Q.850 18 is "no user responding" (19 is the one that rang), SIP 408 an INVITE without answer.
     pub fn is_silence(&self) -> bool {
@@ -422,6 +438,19 @@ impl Outcome {
             human,
             next_try_at,
             detail: Detail { last: is_replaced.then_some(fault.class), ..fault.detail },
+        }
+    }
+
+    /// The outcome of a call whose route failed, while another one is tried at once.
+    pub fn on_another_route(fault: Fault) -> Self {
+        Self {
+            class: fault.class,
+            human: sentences::on_another_route(&fault),
+            code: fault.code,
+            retryable: true,
+            who_acts: Some(WhoActs::Us),
+            next_try_at: None,
+            detail: fault.detail,
         }
     }
 

@@ -14,6 +14,7 @@ use super::number::FaxNumber;
 use super::outcome::{Class, Fault};
 use super::policy::{self, Block};
 use super::retry::Next;
+use super::routing::Obstacle;
 use super::second_look::{FoundIn, Kind, SecondLook};
 
 /// All pages arrived.
@@ -115,6 +116,22 @@ pub fn held(hold: &Hold, limits: Limits) -> String {
             "The appliance has used the {} minutes that it may use telephone lines in a day. {goes_on}",
             limits.line_minutes_per_day
         ),
+    }
+}
+
+/// The route of a call failed, and the next one of the list is tried.
+pub fn on_another_route(fault: &Fault) -> String {
+    format!("{} Another line is tried at once.", what_happened(fault))
+}
+
+/// No route of a fax has a line that is free.
+pub const NO_LINE: &str = "All lines are in use. It is sent as soon as one is free.";
+
+/// Why a route does not take a fax now, to follow upon why another one does.
+pub fn passed_over(route: &str, obstacle: Obstacle) -> String {
+    match obstacle {
+        Obstacle::Full => format!("all lines of {route} are in use"),
+        Obstacle::Unknown => format!("there is no {route} any more"),
     }
 }
 

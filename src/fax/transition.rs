@@ -22,6 +22,7 @@ use super::notify::Notify;
 use super::number::FaxNumber;
 use super::outcome::{Class, Fault, Outcome};
 use super::retry::{self, Counters, Next};
+use super::routing::RouteList;
 use crate::clock::whole_ms;
 use crate::id::{AccountId, AttemptId, DocumentId, JobId};
 
@@ -101,8 +102,8 @@ pub struct Acceptance {
     pub to_raw: String,
     /// The number to dial.
     pub to: FaxNumber,
-    /// Name of the route.
-    pub route: String,
+    /// The routes it may take, in order.
+    pub route: RouteList,
     /// How urgent it is.
     pub priority: Priority,
     /// Resolution, in the API's word.
@@ -150,7 +151,9 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         key_id: new.key_id,
         to_raw: new.to_raw,
         to: new.to,
-        route: new.route,
+        route: new.route.first().to_owned(),
+        lane: new.route.clone(),
+        routes: new.route,
         state: State::Preparing,
         is_blocked: false,
         priority: new.priority,
@@ -184,7 +187,8 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
 }
 
 /// A job that was just let go: off to what it still needs.
-fn begin(job: Job, now: Timestamp) -> Moved {
+fn begin(mut job: Job, now: Timestamp) -> Moved {
+    job.lane = job.routes.clone();
     if job.document.is_none() { Moved::to(job, State::Preparing, now) } else { ready(job, now) }
 }
 
@@ -225,7 +229,7 @@ impl Stage {
             State::Held | State::Scheduled | State::Waiting => Self::Sleeping(Sleeping(job)),
             State::Queued => Self::Queued(Queued(job)),
             State::Dialing | State::Sending => {
-                Self::Calling(Calling { job, is_held: false, is_stranger: false })
+                Self::Calling(Calling { job, is_held: false, is_stranger: false, open: Vec::new() })
             }
             State::Delivered | State::Partial | State::Failed | State::Cancelled | State::Expired => {
                 Self::Final(Final(job))
@@ -368,8 +372,9 @@ impl Queued {
         end_outside_call(self.0, fault, state, now)
     }
 
-    /// Begins a call.
-    pub fn dial(mut self, now: Timestamp) -> (Moved, Attempt) {
+    /// Begins a call through this route.
+    pub fn dial(mut self, route: &str, now: Timestamp) -> (Moved, Attempt) {
+        route.clone_into(&mut self.0.route);
         self.0.attempts += 1;
         self.0.lease_until = Some(lease(now));
         let moved = Moved::to(self.0, State::Dialing, now);
@@ -400,6 +405,8 @@ pub struct Calling {
     is_held: bool,
     /// Whether no fax machine is known at its number.
     is_stranger: bool,
+    /// The routes that could take it now, when the one it took fails.
+    open: Vec<String>,
 }
 
 impl Calling {
@@ -414,6 +421,13 @@ impl Calling {
     #[must_use]
     pub fn to_a_stranger(self, is_stranger: bool) -> Self {
         Self { is_stranger, ..self }
+    }
+
+    /// It, while these routes can take calls: one of its list goes on at once where the one it
+    /// took fails.
+    #[must_use]
+    pub fn with_open(self, open: Vec<String>) -> Self {
+        Self { open, ..self }
     }
 
     /// The job, to be read.
@@ -448,7 +462,7 @@ impl Calling {
         now: Timestamp,
         seed: u64,
     ) -> (Moved, Outcome) {
-        let Self { mut job, is_held, is_stranger } = self;
+        let Self { mut job, is_held, is_stranger, open } = self;
         count_confirmed(&mut job, &last.pages);
         let pages = job.pages.unwrap_or_default();
         let new_pages = (job.confirmed_pages + 1).saturating_sub(first_page);
@@ -468,6 +482,17 @@ impl Calling {
         {
             fault = Fault { detail: fault.detail, ..Fault::of(Class::Cancelled).because(by) };
         }
+        // Not after the deadline, which lets only the call finish that was under way.
+        if fault.is_of_the_route()
+            && (is_held || job.deadline_at > now)
+            && let Some(lane) = job.lane.after(&job.route, |name| open.iter().any(|open| open == name))
+        {
+            (job.lane, job.counters.busies) = (lane, 0);
+            let outcome = Outcome::on_another_route(fault);
+            job.outcome = Some(outcome.clone());
+            return (Moved::to(job, State::Queued, now), outcome);
+        }
+        job.lane = job.routes.clone();
         job.counters.charge(fault.class, new_pages);
         let deadline = if is_held { Timestamp::MAX } else { job.deadline_at };
         let is_hopeless = is_stranger && fault.is_silence() && job.counters.dials >= retry::MAX_SILENT_DIALS;

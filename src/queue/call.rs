@@ -17,7 +17,7 @@ use crate::codec::page::FaxPage;
 use crate::crash::{self, Step};
 use crate::db::DbError;
 use crate::db::jobs::Claim;
-use crate::fax::attempt::{self, CallEnd, Progress};
+use crate::fax::attempt::{CallEnd, Progress};
 use crate::fax::job::Job;
 use crate::fax::outcome::{Class, Fault};
 use crate::id::{AttemptId, JobId};
@@ -29,11 +29,15 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Inner {
     /// Begins the call of a claimed job on a task of its own.
-    pub(super) fn begin_call(self: &Arc<Self>, line: usize, claim: Claim) {
+    pub(super) fn begin_call(self: &Arc<Self>, claim: Claim) {
+        let route = claim.attempt.route.clone();
+        let Some(line) = self.lines.iter().position(|line| line.route.name() == route) else {
+            log::error!("attempt {}: there is no route {route} any more", claim.attempt.id);
+            return;
+        };
         let (inner, mut work) = (self.clone(), self.clock.work());
         let hang_up = Arc::new(HangUp::new(&self.clock));
         let (job, attempt) = (claim.job.id, claim.attempt.id);
-        let route = self.lines[line].route.name();
         // The lock is held until the handle is in its place, so that the task cannot be over before.
         let mut calls = lock(&self.calls);
         calls.insert(attempt, CallUnderWay { job, route, hang_up: hang_up.clone(), task: None });
@@ -48,11 +52,6 @@ impl Inner {
         if let Some(call) = calls.get_mut(&attempt) {
             call.task = Some(task.abort_handle());
         }
-    }
-
-    /// Calls under way through this route.
-    pub(super) fn calls_through(&self, route: &str) -> usize {
-        lock(&self.calls).values().filter(|call| call.route == route).count()
     }
 
     async fn call(&self, line: usize, claim: Claim, hang_up: Arc<HangUp>, work: &mut Work) {
@@ -108,7 +107,7 @@ impl Inner {
             }
             Err(error) => {
                 log::warn!("job {}: its pages cannot be read now: {error}", job.id);
-                Err(Fault { code: "pages_unavailable".into(), ..Fault::of(Class::Provider) })
+                Err(Fault::pages_unavailable())
             }
         }
     }
@@ -123,10 +122,12 @@ impl Inner {
         end: CallEnd,
         work: &mut Work,
     ) {
-        let seed = attempt::seed(attempt);
         let ended_at = self.clock.now();
         loop {
-            let stored = self.db.finish_call(job, attempt, rest.clone(), end.clone(), ended_at, seed).await;
+            let stored = self
+                .db
+                .finish_call(job, attempt, rest.clone(), end.clone(), ended_at, self.open_routes())
+                .await;
             match stored {
                 Ok(_) => {
                     crash::after(Step::EndStored);

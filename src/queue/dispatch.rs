@@ -15,6 +15,7 @@ use crate::clock::{Wake, Work};
 use crate::crash::{self, Step};
 use crate::db::jobs::Claimed;
 use crate::fax::dialling::Dialling;
+use crate::fax::routing::Standing;
 use crate::fax::transition::Moved;
 use crate::route::EndEarly;
 
@@ -154,25 +155,23 @@ impl Inner {
     }
 
     async fn place_calls(self: &Arc<Self>, now: Timestamp) -> Result<(), QueueError> {
-        for (index, line) in self.lines.iter().enumerate() {
-            let (name, rules) = (line.route.name(), self.rules_of(line));
-            let mut free = line.most_calls.saturating_sub(self.calls_through(name));
-            while free > 0 && self.db.has_ready(name)? {
-                let slots = u32::try_from(free).unwrap_or(u32::MAX);
-                let claimed = self.db.claim_ready(rules.clone(), slots, now).await?;
-                if !claimed.claims.is_empty() {
-                    crash::after(Step::CallClaimed);
-                }
-                if claimed.is_held {
-                    break;
-                }
-                let Claimed { claims, refused, .. } = claimed;
-                free = free.saturating_sub(claims.len());
-                claims.into_iter().for_each(|claim| self.begin_call(index, claim));
-                self.tell_ended(refused).await;
+        loop {
+            let rules = self.route_rules();
+            if !self.db.has_ready(&rules.routes)? {
+                return Ok(());
             }
+            let slots = rules.routes.iter().map(Standing::free).sum();
+            let claimed = self.db.claim_ready(rules, slots, now).await?;
+            if !claimed.claims.is_empty() {
+                crash::after(Step::CallClaimed);
+            }
+            if claimed.is_held || claimed.is_nothing() {
+                return Ok(());
+            }
+            let Claimed { claims, refused, .. } = claimed;
+            claims.into_iter().for_each(|claim| self.begin_call(claim));
+            self.tell_ended(refused).await;
         }
-        Ok(())
     }
 
     async fn do_chores(&self, chores: &mut Chores, now: Timestamp) -> Result<(), QueueError> {

@@ -79,6 +79,7 @@ impl Inner {
             holds: self.db.holds()?,
             spending: self.spending_routes(),
             limits: self.policy().limits,
+            routes: self.routes_now(),
         })
     }
 
@@ -96,8 +97,9 @@ impl Inner {
     }
 
     /// Names of the routes whose calls cost money.
-    pub(super) fn spending_routes(&self) -> Vec<&'static str> {
-        self.lines.iter().filter(|line| line.route.spends()).map(|line| line.route.name()).collect()
+    pub(super) fn spending_routes(&self) -> Vec<String> {
+        let spending = self.lines.iter().filter(|line| line.route.spends());
+        spending.map(|line| line.route.name().to_owned()).collect()
     }
 }
 

@@ -22,6 +22,7 @@ mod preview;
 mod reconcile;
 mod recover;
 mod retention;
+mod routes;
 mod second_look;
 mod submit;
 mod tuning;
@@ -70,9 +71,9 @@ use crate::route::{EndEarly, HangUp, Route};
 use crate::spool::{Spool, SpoolError};
 
 /// Calls at the same time through loopback: enough to share each disk sync among several.
-const LOOPBACK_CALLS: usize = 16;
-/// Calls at the same time through the simulator, which only waits.
-const SIMULATED_CALLS: usize = 32;
+const LOOPBACK_CALLS: u32 = 16;
+/// Calls at the same time through a simulator, which only waits.
+const SIMULATED_CALLS: u32 = 32;
 
 /// What can go wrong in the queue.
 #[derive(Debug, thiserror::Error)]
@@ -163,8 +164,8 @@ pub struct Queue {
 pub struct Line {
     /// What places the calls.
     pub route: Box<dyn Route>,
-    /// Calls at the same time.
-    pub most_calls: usize,
+    /// Calls at the same time, unless the configuration has another number.
+    pub most_calls: u32,
 }
 
 struct Inner {
@@ -210,7 +211,7 @@ impl From<&Job> for Unprepared {
 /// A call that a task of this process attends to.
 struct CallUnderWay {
     job: JobId,
-    route: &'static str,
+    route: String,
     hang_up: Arc<HangUp>,
     task: Option<AbortHandle>,
 }
@@ -219,10 +220,10 @@ impl Queue {
     /// Opens the queue and closes what the last stop left open. Nothing is dialled before
     /// [`Queue::start`].
     pub async fn open(parts: Parts) -> Result<Self, QueueError> {
-        let lines = vec![
-            Line { route: Box::new(Simulator), most_calls: SIMULATED_CALLS },
-            Line { route: Box::new(Loopback::new(parts.inbox.clone())), most_calls: LOOPBACK_CALLS },
-        ];
+        let simulated = |simulator| Line { route: Box::new(simulator), most_calls: SIMULATED_CALLS };
+        let mut lines: Vec<_> = Simulator::all().map(simulated).collect();
+        let loopback = Loopback::new(parts.inbox.clone());
+        lines.push(Line { route: Box::new(loopback), most_calls: LOOPBACK_CALLS });
         Self::open_on(parts, lines).await
     }
 
@@ -255,7 +256,7 @@ impl Queue {
     }
 
     /// Names of the routes a job may take.
-    pub fn routes(&self) -> impl Iterator<Item = &'static str> {
+    pub fn routes(&self) -> impl Iterator<Item = &str> {
         self.inner.lines.iter().map(|line| line.route.name())
     }
 

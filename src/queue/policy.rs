@@ -6,16 +6,16 @@
 
 use jiff::Timestamp;
 
-use super::{Inner, Line, Queue, QueueError};
+use super::{Inner, Queue, QueueError};
 use crate::access::audit::{Action, Context, Snapshot, Target};
 use crate::auth::limits::{Allowance, Overspent};
-use crate::db::jobs::RouteRules;
-use crate::fax::dialling::Hold;
+use crate::fax::dialling::{Hold, Limits};
 use crate::fax::group::Recipient;
 use crate::fax::number::{CountryCode, FaxNumber};
 use crate::fax::policy::ranges::Range;
 use crate::fax::policy::{Entry, Opened, Prefix, Rules, Ruling, Verdict, verdict};
-use crate::route::simulator;
+use crate::fax::routing::{self, Obstacle, RouteList};
+use crate::fax::sentences;
 
 /// What would become of a fax, had it been sent.
 #[derive(Clone, Debug)]
@@ -28,6 +28,20 @@ pub struct Foreseen {
     pub overspent: Option<Overspent>,
     /// What would keep it waiting at this moment.
     pub hold: Option<Hold>,
+    /// The route it would take; where none can take it now, the first of its list.
+    pub route: String,
+    /// Those that come first and would not take it, with why.
+    pub passed: Vec<(String, Obstacle)>,
+    /// Whether no route has a line that is free.
+    pub lacks_line: bool,
+}
+
+impl Foreseen {
+    /// What it would wait for, in words.
+    pub fn waiting_for(&self, limits: Limits) -> Option<String> {
+        let held = self.hold.as_ref().map(|hold| sentences::held(hold, limits));
+        held.or_else(|| self.lacks_line.then(|| sentences::NO_LINE.to_owned()))
+    }
 }
 
 impl Queue {
@@ -35,7 +49,7 @@ impl Queue {
     /// [`QueueError::NoRoom`] when none is taken in at all.
     pub fn foresee(
         &self,
-        route: &str,
+        routes: &RouteList,
         to: &FaxNumber,
         pages: u32,
         schedule_at: Option<Timestamp>,
@@ -43,28 +57,42 @@ impl Queue {
     ) -> Result<Foreseen, QueueError> {
         let inner = &self.inner;
         inner.check_space()?;
-        let spends = inner.spends(route);
+        inner.check_routes(routes)?;
+        let spends = inner.spends(routes.first());
         let overspent = match allowance.filter(|_| spends) {
             Some(allowance) => allowance.check(inner.expense(to, pages, schedule_at)?).err(),
             None => None,
         };
-        let hold = inner.dialling()?.holds_route(route).cloned();
-        Ok(Foreseen { verdict: inner.verdict(route, to)?, spends, overspent, hold })
+        let dialling = inner.dialling()?;
+        let choice = routing::choose(routes, &dialling.routes);
+        let (route, passed, lacks_line) = match choice {
+            Ok(choice) => (choice.route, choice.passed, false),
+            Err(passed) => (routes.first(), passed, true),
+        };
+        Ok(Foreseen {
+            verdict: inner.verdict(routes.first(), to)?,
+            spends,
+            overspent,
+            hold: dialling.holds_route(routes.first()).cloned(),
+            route: route.to_owned(),
+            passed: passed.into_iter().map(|(route, why)| (route.to_owned(), why)).collect(),
+            lacks_line,
+        })
     }
 
     /// The same for a group: what policy says of each number, in their order, and what of the key's
     /// day they would use up together.
     pub fn foresee_group(
         &self,
-        route: &str,
+        routes: &RouteList,
         group: &[Recipient],
         pages: u32,
         schedule_at: Option<Timestamp>,
         allowance: Option<&Allowance>,
     ) -> Result<(Vec<Verdict>, Option<Overspent>), QueueError> {
         let inner = &self.inner;
-        let verdicts = group.iter().map(|recipient| inner.verdict(route, &recipient.to));
-        let overspent = match allowance.filter(|_| inner.spends(route)) {
+        let verdicts = group.iter().map(|recipient| inner.verdict(routes.first(), &recipient.to));
+        let overspent = match allowance.filter(|_| inner.spends(routes.first())) {
             Some(allowance) => allowance.check_all(&inner.expenses(group, pages, schedule_at)?).err(),
             None => None,
         };
@@ -154,22 +182,13 @@ impl Inner {
         if blocked.is_empty() { Ok(()) } else { Err(QueueError::SomeBlocked(blocked)) }
     }
 
-    /// What holds for the calls of a line.
-    pub(super) fn rules_of(&self, line: &Line) -> RouteRules {
-        RouteRules {
-            route: line.route.name(),
-            spends: line.route.spends(),
-            is_scripted: simulator::is_scripted,
-            spending: self.spending_routes(),
-            settings: self.policy(),
-        }
-    }
-
     fn verdict(&self, route: &str, to: &FaxNumber) -> Result<Verdict, QueueError> {
-        let line = self.lines.iter().find(|line| line.route.name() == route);
-        let line = line.ok_or_else(|| QueueError::NoSuchRoute(route.to_owned()))?;
+        let rules = self.route_rules();
+        if !rules.routes.iter().any(|standing| standing.name == route) {
+            return Err(QueueError::NoSuchRoute(route.to_owned()));
+        }
         let about = self.db.policy_rules_for(to)?;
-        Ok(verdict(&self.policy().home, &about, to, self.rules_of(line).reach(to)))
+        Ok(verdict(&rules.settings.home, &about, to, rules.reach(&route.into(), to)))
     }
 }
 

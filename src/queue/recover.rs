@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{Inner, QueueError, lock};
 use crate::db::DbError;
 use crate::db::jobs::LostCall;
-use crate::fax::attempt::{self, Attempt, CallEnd, PageConfirmation, Progress};
+use crate::fax::attempt::{Attempt, CallEnd, PageConfirmation, Progress};
 use crate::fax::job::Job;
 use crate::fax::outcome::{Class, Fault};
 use crate::route::Settled;
@@ -89,8 +89,7 @@ impl Inner {
         let line = self.lines.iter().find(|line| line.route.name() == attempt.route);
         let settled = line.map_or(Settled::Unknown, |line| line.route.settle(attempt.id, &job.to));
         let Verdict { last, end } = verdict(&job, &attempt, settled, now);
-        let seed = attempt::seed(attempt.id);
-        match self.db.finish_call(job.id, attempt.id, last, end, now, seed).await {
+        match self.db.finish_call(job.id, attempt.id, last, end, now, self.open_routes()).await {
             // Its own task was faster.
             Ok(_) | Err(DbError::Conflict) => {
                 self.changes.tell(job.id);
@@ -137,7 +136,7 @@ mod tests {
         let job = Job { confirmed_pages: 1, ..accepted.into_job() };
         match Stage::of(job) {
             Stage::Queued(queued) => {
-                let (moved, attempt) = queued.dial(now());
+                let (moved, attempt) = queued.dial("loopback", now());
                 (moved.into_job(), Attempt { first_data_at, ..attempt })
             }
             other => panic!("{other:?}"),

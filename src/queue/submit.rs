@@ -20,6 +20,7 @@ use crate::fax::group::Recipient;
 use crate::fax::job::{Job, Priority};
 use crate::fax::notify::Notify;
 use crate::fax::number::FaxNumber;
+use crate::fax::routing::RouteList;
 use crate::fax::second_look::SecondLook;
 use crate::fax::transition::{self, Acceptance, Accepted};
 use crate::id::{AccountId, DocumentId, JobId};
@@ -35,8 +36,8 @@ pub struct NewFax {
     pub to_raw: String,
     /// The number to dial.
     pub to: FaxNumber,
-    /// Name of the route.
-    pub route: String,
+    /// The routes it may take, in order; all of them lead to the same place.
+    pub route: RouteList,
     /// What to send.
     pub content: Content,
     /// SHA-256 over the documents, in hex.
@@ -126,9 +127,7 @@ impl Queue {
         answer: impl FnOnce(&Accepted) -> (u16, String) + Send,
     ) -> Result<Submitted, QueueError> {
         let inner = &self.inner;
-        if !self.routes().any(|name| name == new.route) {
-            return Err(QueueError::NoSuchRoute(new.route));
-        }
+        inner.check_routes(&new.route)?;
         let reservation = match new.idempotency.clone() {
             None => None,
             Some(request) => match inner.answering.begin(&inner.db, request, inner.clock.now())? {
@@ -140,11 +139,11 @@ impl Queue {
         };
         let mut order = Order { new, group, looks: Vec::new() };
         match &order.group {
-            None => inner.check_number(&order.new.route, &order.new.to)?,
-            Some(group) => inner.check_numbers(&order.new.route, group)?,
+            None => inner.check_number(order.new.route.first(), &order.new.to)?,
+            Some(group) => inner.check_numbers(order.new.route.first(), group)?,
         }
         inner.check_space()?;
-        order.looks = inner.second_looks(&order.new.route, order.numbers()).await?;
+        order.looks = inner.second_looks(order.new.route.first(), order.numbers()).await?;
         match &order.new.content {
             Content::Pages(pages) => inner.accept_pages(&order, pages, reservation, answer).await,
             Content::Documents(documents) => {
@@ -250,7 +249,7 @@ impl Inner {
         ask: impl FnOnce(&Allowance, &[Expense<'_>]) -> Result<(), Overspent>,
     ) -> Result<(), QueueError> {
         let Order { new, group, .. } = order;
-        let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) else {
+        let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(new.route.first())) else {
             return Ok(());
         };
         let Some(group) = group else {
@@ -291,7 +290,7 @@ impl Inner {
 
     fn give_back(&self, order: &Order, pages: u32) {
         let new = &order.new;
-        if let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(&new.route)) {
+        if let Some(allowance) = new.allowance.as_ref().filter(|_| self.spends(new.route.first())) {
             let pages = pages.saturating_mul(order.faxes());
             allowance.give_back(pages, new.schedule_at.unwrap_or_else(|| self.clock.now()));
         }
@@ -459,7 +458,7 @@ mod tests {
         }
         send("line1", 100, 180).await.unwrap();
 
-        let is_known = |to| db.was_dialled(to, &["line1"]).unwrap();
+        let is_known = |to| db.was_dialled(to, &["line1".into()]).unwrap();
         assert!(!is_known("+15005550000"));
         queue.start();
         let mut job = queue.get(first).unwrap().unwrap();
@@ -467,7 +466,7 @@ mod tests {
             job = queue.wait_for_change(&job, Duration::from_secs(3600)).await.unwrap();
         }
         assert!(is_known("+15005550000") && !is_known("+15005550119"));
-        assert!(!db.was_dialled("+15005550000", &["simulator"]).unwrap());
+        assert!(!db.was_dialled("+15005550000", &["simulator".into()]).unwrap());
         queue.stop(Duration::ZERO).await;
     }
 

@@ -24,20 +24,22 @@ use crate::sealing::Sealing;
 /// Longer than anything here takes, in the site's own time.
 const LONG: Duration = Duration::from_hours(100);
 
+const SIMULATOR: Simulator = Simulator::FIRST;
+
 /// The simulator, as if its calls cost money.
 struct Line1;
 
 impl Route for Line1 {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "line1"
     }
 
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
-        Simulator.call(call, work)
+        SIMULATOR.call(call, work)
     }
 
     fn settle(&self, attempt: AttemptId, to: &FaxNumber) -> Settled {
-        Simulator.settle(attempt, to)
+        SIMULATOR.settle(attempt, to)
     }
 }
 
@@ -96,7 +98,7 @@ impl Site {
         };
         let lines = vec![
             Line { route: Box::new(Line1), most_calls: 8 },
-            Line { route: Box::new(Simulator), most_calls: 8 },
+            Line { route: Box::new(SIMULATOR), most_calls: 8 },
             Line { route: Box::new(loopback), most_calls: 8 },
         ];
         let queue = Queue::open_on(parts, lines).await.unwrap();

@@ -26,7 +26,7 @@ pub struct Loopback {
 impl Loopback {
     /// Delivers to this inbox.
     pub fn new(inbox: Inbox) -> Self {
-        Self { inbox, simulator: Simulator }
+        Self { inbox, simulator: Simulator::FIRST }
     }
 
     async fn deliver(&self, call: Call) -> CallEnd {
@@ -76,7 +76,7 @@ impl Loopback {
 }
 
 impl Route for Loopback {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 

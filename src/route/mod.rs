@@ -33,7 +33,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// One way a fax can take.
 pub trait Route: Send + Sync {
     /// Its name, as jobs carry it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether its calls cost money, or reach people who did not ask: then what keys may spend in a
     /// day holds for it. So it is for every route that does not say otherwise.

@@ -15,7 +15,7 @@
 //! | +15005550006 | never agrees on a speed |
 //! | +15005550007 | never confirms the last page |
 //! | +15005550008 | delivered, each page taking 30 s |
-//! | +15005550009 | the provider is out of service |
+//! | +15005550009 | the provider is out of service; that of the further simulators delivers |
 
 use std::ops::Range;
 use std::time::Duration;
@@ -30,8 +30,11 @@ use crate::fax::outcome::{Class, Detail, Fault};
 use crate::id::AttemptId;
 use crate::route::{BoxFuture, Call, EndEarly, NotRecorded, Route, Settled};
 
-/// Name of this route.
+/// Name of the one that faxes of test keys take.
 pub const NAME: &str = "simulator";
+/// Names of the simulators: the others stand for further lines, to see what becomes of a fax whose
+/// line fails.
+const NAMES: [&str; 4] = [NAME, "simulator:2", "simulator:3", "simulator:4"];
 /// What all scripted numbers begin with; one digit follows.
 const SCRIPTED: &str = "+1500555000";
 /// What the simulated machine calls itself.
@@ -54,9 +57,26 @@ const COMMANDS: u32 = 3;
 /// Speeds tried one after the other, in bit/s.
 const SPEEDS: [u32; 4] = [14_400, 9600, 4800, 2400];
 
-/// The simulator. It has no state.
+/// A simulator. It has no state.
 #[derive(Clone, Copy, Debug)]
-pub struct Simulator;
+pub struct Simulator {
+    name: &'static str,
+}
+
+impl Simulator {
+    /// The one that faxes of test keys take.
+    pub const FIRST: Self = Self { name: NAME };
+
+    /// All there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.into_iter().map(|name| Self { name })
+    }
+}
+
+/// Whether a simulator has this name.
+pub fn is_one(name: &str) -> bool {
+    NAMES.contains(&name)
+}
 
 /// Whether this number has an end of its own on the simulator and on loopback.
 pub fn is_scripted(to: &FaxNumber) -> bool {
@@ -64,8 +84,8 @@ pub fn is_scripted(to: &FaxNumber) -> bool {
 }
 
 impl Route for Simulator {
-    fn name(&self) -> &'static str {
-        NAME
+    fn name(&self) -> &str {
+        self.name
     }
 
     fn spends(&self) -> bool {
@@ -74,7 +94,7 @@ impl Route for Simulator {
 
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
         let random = StdRng::seed_from_u64(attempt::seed(call.attempt));
-        let script = Script::of(&call.to, call.attempt_number, call.last_page());
+        let script = Script::of(self.name, &call.to, call.attempt_number, call.last_page());
         let mut line = Line { script, call, work, random };
         Box::pin(async move {
             match line.run().await {
@@ -116,7 +136,7 @@ enum Script {
 }
 
 impl Script {
-    fn of(to: &FaxNumber, attempt_number: u32, last_page: u32) -> Self {
+    fn of(simulator: &str, to: &FaxNumber, attempt_number: u32, last_page: u32) -> Self {
         let is_first_call = attempt_number == 1;
         match script_digit(to) {
             Some(1) if is_first_call => Self::Busy,
@@ -127,7 +147,7 @@ impl Script {
             Some(6) => Self::NeverTrain,
             Some(7) => Self::NeverConfirm(last_page),
             Some(8) => Self::DeliverSlowly,
-            Some(9) => Self::Outage,
+            Some(9) if simulator == NAME => Self::Outage,
             _ => Self::Deliver,
         }
     }
@@ -287,7 +307,7 @@ mod tests {
     use super::*;
 
     fn script(to: &str, attempt_number: u32, pages: u32) -> Script {
-        Script::of(&to.parse().unwrap(), attempt_number, pages)
+        Script::of(NAME, &to.parse().unwrap(), attempt_number, pages)
     }
 
     #[test]
@@ -312,6 +332,8 @@ mod tests {
         for (to, attempt_number, pages, expected) in cases {
             assert_eq!(script(to, attempt_number, pages), expected, "{to}, call {attempt_number}");
         }
+        let other = Script::of("simulator:2", &"+15005550009".parse().unwrap(), 1, 3);
+        assert_eq!(other, Script::Deliver, "another provider");
         assert!(is_scripted(&"+15005550009".parse().unwrap()));
         assert!(!is_scripted(&"+15005550010".parse().unwrap()));
     }

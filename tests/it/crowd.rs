@@ -49,7 +49,7 @@ impl Crowd {
 }
 
 impl Route for Crowd {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "crowd"
     }
 
@@ -58,11 +58,11 @@ impl Route for Crowd {
     }
 
     fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
-        Simulator.call(Call { to: Self::as_scripted(&call.to), ..call }, work)
+        Simulator::FIRST.call(Call { to: Self::as_scripted(&call.to), ..call }, work)
     }
 
     fn settle(&self, attempt: AttemptId, to: &FaxNumber) -> Settled {
-        Simulator.settle(attempt, &Self::as_scripted(to))
+        Simulator::FIRST.settle(attempt, &Self::as_scripted(to))
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_crowd_keeps_to_order_caps_and_intervals() {
     let began = Instant::now();
     // In memory, where there is such a folder: this is not about disks.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let lines = vec![Line { route: Box::new(Crowd), most_calls: MOST_CALLS }];
+    let lines = vec![Line { route: Box::new(Crowd), most_calls: MOST_CALLS as u32 }];
     let site = Site::open_on(folder.path(), start(), lines).await;
     let numbers = faxes / TO_EACH;
     let mut ids = Vec::with_capacity(faxes);

@@ -37,6 +37,7 @@ mod published_client;
 mod queue;
 mod revocation;
 mod role_matrix;
+mod routes;
 mod sealing;
 mod second_look;
 mod secrets;

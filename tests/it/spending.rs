@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use crate::support::{BOOTSTRAP, Connection, Http, PROGRAM, form, free_address};
 
 /// Channels of the trunk.
-const CHANNELS: usize = 8;
+const CHANNELS: u32 = 8;
 /// What production keys have by default.
 const PER_MINUTE: u32 = 600;
 const PER_HOUR: u32 = 10_000;
@@ -120,7 +120,7 @@ impl Trunk {
 
 impl Route for Trunk {
     /// The appliance knows two names; live keys take this one.
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "loopback"
     }
 

@@ -12,10 +12,10 @@ use crate::db::{Db, DbError, events, groups, idempotency, optional, to_ms};
 use crate::fax::job::Job;
 use crate::fax::transition::{Accepted, Moved, Stage};
 
-const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, state, status, priority, \
+const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, status, priority, \
      rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, resend_of, notify, group_id, second_look, \
      schedule_at, deadline_at, next_try_at, created_at, updated_at) \
-     VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :state, :status, :priority, \
+     VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :routes, :lane, :state, :status, :priority, \
      :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :resend_of, :notify, :group_id, :second_look, \
      :schedule_at, :deadline_at, :next_try_at, :created_at, :updated_at)";
 
@@ -115,6 +115,8 @@ pub(super) fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(),
         ":to_raw": job.to_raw,
         ":to_e164": job.to.as_e164(),
         ":route": job.route,
+        ":routes": job.routes.to_string(),
+        ":lane": job.lane.to_string(),
         ":state": job.state.as_str(),
         ":status": job.state.public_status().as_str(),
         ":priority": job.priority.as_str(),

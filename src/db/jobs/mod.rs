@@ -1,8 +1,8 @@
 //! The `jobs` table: one row per fax to send.
 //!
 //! Owns: storing what a transition made, with its events, in one change ([`store`]); reading jobs
-//! back. Its folder has how new ones come in ([`accept`]), what the dispatcher asks ([`dispatch`]),
-//! what a start needs ([`recovery`]) and what lists show ([`list`]). Refuses: to change a state by itself; every state written here
+//! back. Its folder has how new ones come in ([`accept`]), who is dialled next ([`claim`]), what the
+//! dispatcher asks beside that ([`dispatch`]), what a start needs ([`recovery`]) and what lists show ([`list`]). Refuses: to change a state by itself; every state written here
 //! comes out of a [`Moved`].
 //!
 //! Invariant of `blocked`: whenever a queued job is blocked, another job to its number is under
@@ -10,6 +10,7 @@
 //! held, unblocks the next one in the same transaction.
 
 mod accept;
+mod claim;
 mod dispatch;
 mod list;
 mod recovery;
@@ -17,7 +18,8 @@ mod recovery;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-pub use self::dispatch::{Agenda, Claim, Claimed, RouteRules};
+pub use self::claim::{Claim, Claimed, RouteRules};
+pub use self::dispatch::Agenda;
 pub use self::list::{JobPage, ListFilter, Position};
 pub use self::recovery::LostCall;
 use super::audit::Audited;
@@ -26,16 +28,17 @@ use crate::access::token::KeyId;
 use crate::fax::job::{Job, State};
 use crate::fax::notice::Notice;
 use crate::fax::retry::Counters;
+use crate::fax::routing::RouteList;
 use crate::fax::transition::{Alteration, Moved, Stage, Unalterable};
 use crate::id::{DocumentId, JobId};
 
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
-const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, state, blocked, priority, rank, \
+const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
      dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
-const UPDATE: &str = "UPDATE jobs SET state = :state, status = :status, blocked = :blocked, rank = :rank, \
+const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
      pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
@@ -161,6 +164,8 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
     let counters = &job.counters;
     let changed = transaction.prepare_cached(UPDATE)?.execute(named_params! {
         ":seq": job.seq,
+        ":route": job.route,
+        ":lane": job.lane.to_string(),
         ":state": job.state.as_str(),
         ":status": job.state.public_status().as_str(),
         ":blocked": job.is_blocked,
@@ -234,6 +239,8 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         to_raw: row.get(next())?,
         to: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.to_e164")?,
         route: row.get(next())?,
+        routes: order(row, next())?,
+        lane: order(row, next())?,
         state: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.state")?,
         is_blocked: row.get(next())?,
         priority: parse(row.get_ref(next())?.as_str().map_err(damaged)?, "jobs.priority")?,
@@ -286,6 +293,11 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         updated_at: time(row.get(next())?)?,
         final_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
     })
+}
+
+/// A list of routes.
+fn order(row: &Row<'_>, column: usize) -> Result<RouteList, DbError> {
+    Ok(row.get_ref(column)?.as_str().map_err(damaged)?.into())
 }
 
 fn damaged(_: rusqlite::types::FromSqlError) -> DbError {
@@ -349,6 +361,16 @@ mod tests {
             schedule_at: None,
             deadline_at: None,
         }
+    }
+
+    pub(super) async fn add(db: &Db, to: &str, priority: Priority) -> Job {
+        let new = Acceptance { to: to.parse().unwrap(), priority, ..new_job() };
+        db.insert_job(accept(new, now()), None).await.unwrap()
+    }
+
+    pub(super) async fn finish(db: &Db, claim: &Claim, end: CallEnd) -> Job {
+        let Claim { job, attempt } = claim;
+        db.finish_call(job.id, attempt.id, Progress::default(), end, now(), Vec::new()).await.unwrap()
     }
 
     #[tokio::test]
@@ -455,7 +477,7 @@ mod tests {
         assert_eq!(db.job(called.id).unwrap().unwrap().state, State::Dialing, "a call is let finish");
         let end = async |claim: &Claim, sip: u16| {
             let (job, attempt, fault) = (claim.job.id, claim.attempt.id, CallEnd::Failed(Fault::sip(sip)));
-            db.finish_call(job, attempt, Progress::default(), fault, now(), 1).await.unwrap()
+            db.finish_call(job, attempt, Progress::default(), fault, now(), Vec::new()).await.unwrap()
         };
         let ended = end(&claimed[0], 486).await;
         let outcome = ended.outcome.unwrap();

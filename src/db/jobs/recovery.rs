@@ -57,7 +57,7 @@ impl Db {
     /// back with the rest, when dialling goes on. Also lifts every `blocked`: the dispatcher finds anew who is.
     pub async fn resume_after_downtime(
         &self,
-        spending: Vec<&'static str>,
+        spending: Vec<String>,
         now: Timestamp,
     ) -> Result<SignedDuration, DbError> {
         self.write(move |transaction| {

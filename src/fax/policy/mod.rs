@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use self::ranges::{Range, UnknownRange};
 use super::dialling::Limits;
 use super::number::{CountryCode, FaxNumber};
+use super::routing::Capacities;
 use super::second_look;
 
 /// Most digits of a number, and so of a prefix.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Which numbers somebody has to look at twice.
     pub second_look: second_look::Settings,
+    /// Calls at once on those routes that have a number of their own.
+    pub calls: Capacities,
 }
 
 /// What a call would reach.

@@ -33,7 +33,7 @@ pub(in crate::fax) fn queued(pages: u32) -> Job {
 
 pub(in crate::fax) fn calling(pages: u32) -> Job {
     match Stage::of(queued(pages)) {
-        Stage::Queued(queued) => queued.dial(now()).0.into_job(),
+        Stage::Queued(queued) => queued.dial("simulator", now()).0.into_job(),
         other => panic!("{other:?}"),
     }
 }
@@ -236,4 +236,42 @@ fn only_what_is_not_being_called_is_held_and_only_that_is_released() {
         assert!(Stage::of(job.clone()).hold(now()).is_none());
         assert_eq!(Stage::of(job).release(now()).unwrap_err(), state);
     }
+}
+
+#[test]
+fn a_route_that_fails_leaves_the_others_until_none_is_left() {
+    let new = Acceptance { route: "a, b, c".into(), ..acceptance(Content::Ready(DocumentId::new(), 2)) };
+    let mut job = accept(new, now()).into_job();
+    let mut fail = |route: &str, fault: Fault, open: &[&str], at| {
+        let Stage::Queued(queued) = Stage::of(job.clone()) else { panic!("{job:?}") };
+        let Stage::Calling(calling) = Stage::of(queued.dial(route, at).0.into_job()) else { panic!() };
+        let calling = calling.with_open(open.iter().map(|name| (*name).to_owned()).collect());
+        let (moved, outcome) = calling.ended(1, &Progress::default(), CallEnd::Failed(fault), at, 1);
+        job = moved.into_job();
+        (job.clone(), outcome)
+    };
+    let all = ["a", "b", "c"];
+    let (after, outcome) = fail("b", Fault::sip(503), &all, now());
+    assert_eq!((after.state, after.lane.to_string().as_str()), (State::Queued, "a, c"));
+    assert_eq!((outcome.who_acts, outcome.next_try_at), (Some(WhoActs::Us), None));
+    assert_eq!(outcome.human, "The phone network failed. Another line is tried at once.");
+    let (after, _) = fail("a", Fault::sip(407), &all, now());
+    assert_eq!((after.state, after.lane.to_string().as_str()), (State::Queued, "c"));
+    assert_eq!(after.counters, Counters::default());
+    let (after, outcome) = fail("c", Fault::sip(500), &all, now());
+    assert_eq!((after.state, after.lane.to_string().as_str()), (State::Waiting, "a, b, c"));
+    assert_eq!((after.counters.dials, after.counters.outages), (0, 1), "one round, no dial");
+    assert!(outcome.next_try_at.is_some());
+
+    let again = |state| Job { state, next_try_at: None, ..after.clone() };
+    let end = |open: &[&str], fault: Fault, at| {
+        let Stage::Queued(queued) = Stage::of(again(State::Queued)) else { panic!() };
+        let Stage::Calling(calling) = Stage::of(queued.dial("a", at).0.into_job()) else { panic!() };
+        let calling = calling.with_open(open.iter().map(|name| (*name).to_owned()).collect());
+        calling.ended(1, &Progress::default(), CallEnd::Failed(fault), at, 1).0.into_job().state
+    };
+    assert_eq!(end(&["a"], Fault::sip(503), now()), State::Waiting, "no other takes calls");
+    assert_eq!(end(&all, Fault::sip(486), now()), State::Waiting, "the other end is busy on any line");
+    assert_eq!(end(&all, Fault::pages_unavailable(), now()), State::Waiting, "no line is to blame");
+    assert_eq!(end(&all, Fault::sip(503), after.deadline_at), State::Expired);
 }

@@ -29,7 +29,7 @@ pub(in crate::http) async fn config(request: Request) -> Result<Response, ApiErr
     let mut body: Map<String, Value> =
         config.in_force().map(|(key, value)| (key.to_owned(), Value::String(value))).collect();
     // The names Faxbot's clients look for, with their types.
-    body.insert("backend".to_owned(), config.route.to_string().into());
+    body.insert("backend".to_owned(), config.live_routes().first().into());
     body.insert("require_api_key".to_owned(), config.require_api_key.into());
     body.insert("max_file_size_mb".to_owned(), config.max_file_size_mb.into());
     body.insert("max_requests_per_minute".to_owned(), config.max_requests_per_minute.into());
@@ -53,7 +53,7 @@ pub(in crate::http) struct Plugin {
     responses((status = 200, body = Vec<Plugin>)))]
 pub(in crate::http) async fn plugins(request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::SettingsRead).await?;
-    let live = request.app.config().route.to_string();
+    let live = request.app.config().live_routes();
     let routes: Vec<Plugin> = request
         .app
         .queue()
@@ -63,7 +63,7 @@ pub(in crate::http) async fn plugins(request: Request) -> Result<Response, ApiEr
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION"),
             categories: ["outbound"],
-            enabled: name == live,
+            enabled: live.names().any(|route| route == name),
         })
         .collect();
     json(StatusCode::OK, &routes)

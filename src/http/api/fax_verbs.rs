@@ -218,7 +218,7 @@ async fn send_again(
         key_id: request.caller.key_id.as_ref().map(ToString::to_string),
         to_raw: to_raw.unwrap_or_else(|| first.to_raw.clone()),
         to,
-        route: request.app.route_of(request.caller.mode).to_string(),
+        route: request.app.route_of(request.caller.mode),
         content: Content::Pages(pages),
         source_sha256: first.source_sha256.clone(),
         options: Options {

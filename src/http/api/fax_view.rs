@@ -35,7 +35,7 @@ pub(in crate::http) struct FaxView {
     error: Option<String>,
     /// Pages; null while the document is being prepared.
     pages: Option<u32>,
-    /// The route it takes.
+    /// The route it took last; before its first call the first of `routes`.
     backend: String,
     /// Always null: the appliance is its own provider.
     provider_sid: Option<String>,
@@ -49,11 +49,13 @@ pub(in crate::http) struct FaxView {
     /// Whether another fax to this number holds it back.
     blocked: bool,
     /// What keeps it from being dialled although its turn has come: `blocked`, `paused`,
-    /// `spending_limit`, or `second_look` of one that is held until somebody has looked at its number;
+    /// `spending_limit`, `no_line`, or `second_look` of one that is held until somebody has looked at its number;
     /// null when nothing does.
     modifier: Option<&'static str>,
     /// The same as a sentence.
     waiting_for: Option<String>,
+    /// The routes it may take, in order; the next one is tried at once where one fails.
+    routes: Vec<String>,
     /// The number that is dialled.
     to_e164: String,
     /// Pages the other machine confirmed.
@@ -93,7 +95,8 @@ impl FaxView {
         let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
         let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
         let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
-        let (modifier, waiting_for) = look.or(held).or(sibling).unzip();
+        let full = dialling.lacks_line(job).then(|| ("no_line", sentences::NO_LINE.to_owned()));
+        let (modifier, waiting_for) = look.or(held).or(sibling).or(full).unzip();
         let ended_badly = job.state.is_final() && job.state != State::Delivered;
         Self {
             id: job.id.to_string(),
@@ -109,6 +112,7 @@ impl FaxView {
             blocked: job.is_blocked,
             modifier,
             waiting_for,
+            routes: job.routes.names().map(ToOwned::to_owned).collect(),
             to_e164: job.to.as_e164().to_owned(),
             confirmed_pages: job.confirmed_pages,
             dials: job.counters.dials,

@@ -12,7 +12,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::fax_view::{DryRun, FaxView, PolicyVerdict};
-use super::send::refused;
+use super::send::{refused, why_route};
 use super::{answer, delete, get, id, json, query};
 use crate::access::scopes::Scope;
 use crate::app::App;
@@ -331,7 +331,6 @@ pub(super) async fn dry_run(
     request: &Permitted,
     recipients: &Recipients,
     new: &NewFax,
-    why: &str,
     pages: &[FaxPage],
 ) -> Result<Response, ApiError> {
     let queue = request.app.queue();
@@ -342,7 +341,7 @@ pub(super) async fn dry_run(
     let foreseen = queue.foresee(&new.route, &first.to, count, new.schedule_at, None)?;
     let limits = queue.dialling()?.limits;
     let numbers = recipients.all.iter().map(|recipient| recipient.to.clone()).collect();
-    let looks = queue.second_looks(&new.route, numbers).await?;
+    let looks = queue.second_looks(new.route.first(), numbers).await?;
     let number = |((recipient, verdict), look): ((&Recipient, &Verdict), &Option<SecondLook>)| NumberDryRun {
         to: recipient.raw.clone(),
         to_e164: recipient.to.as_e164().to_owned(),
@@ -352,13 +351,13 @@ pub(super) async fn dry_run(
     let body = GroupDryRun {
         numbers: recipients.all.iter().zip(&verdicts).zip(&looks).map(number).collect(),
         duplicates: recipients.duplicates.clone(),
-        route: new.route.clone(),
-        why: why.to_owned(),
+        why: why_route(request, &foreseen),
+        route: foreseen.route.clone(),
         pages: count,
         seconds_per_page: DryRun::seconds(pages),
         spends: foreseen.spends,
         quota: overspent.map(|over| over.to_string()),
-        waiting_for: foreseen.hold.map(|hold| sentences::held(&hold, limits)),
+        waiting_for: foreseen.waiting_for(limits),
         dry_run: true,
     };
     json(StatusCode::OK, &body)

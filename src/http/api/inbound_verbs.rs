@@ -196,7 +196,7 @@ async fn send_on(
         key_id: request.caller.key_id.as_ref().map(ToString::to_string),
         to_raw,
         to,
-        route: request.app.route_of(request.caller.mode).to_string(),
+        route: request.app.route_of(request.caller.mode),
         source_sha256: Sha256::digest(tiff::write(&pages)).iter().map(|byte| format!("{byte:02x}")).collect(),
         options: Options { resolution: resolution(&pages), quality: Quality::default() },
         content: Content::Pages(pages),

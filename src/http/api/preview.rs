@@ -26,7 +26,6 @@ use crate::convert::{Options, Quality};
 use crate::fax::cover::Cover;
 use crate::fax::number::FaxNumber;
 use crate::fax::places;
-use crate::fax::sentences;
 use crate::http::error::{ApiError, FAX_NOT_FOUND, ProblemBody};
 use crate::http::request::{Permitted, Request};
 use crate::id::PreviewId;
@@ -199,9 +198,9 @@ fn destination(
     pages: u32,
 ) -> Result<DestinationView, ApiError> {
     let (app, caller) = (&request.app, &request.caller);
-    let route = app.route_of(caller.mode).to_string();
+    let routes = app.route_of(caller.mode);
     let allowance = app.keys().allowance(caller);
-    let foreseen = app.queue().foresee(&route, to, pages, None, allowance.as_ref())?;
+    let foreseen = app.queue().foresee(&routes, to, pages, None, allowance.as_ref())?;
     let limits = app.queue().dialling()?.limits;
     let place = places::place_of(to);
     let spaced = places::spaced(to);
@@ -215,11 +214,11 @@ fn destination(
         will_dial,
         country: place.map(|place| place.country),
         region: place.and_then(|place| place.region),
-        route,
+        route: foreseen.route.clone(),
         spends: foreseen.spends,
         policy: PolicyVerdict::from(&foreseen.verdict),
         quota: foreseen.overspent.map(|over| over.to_string()),
-        waiting_for: foreseen.hold.map(|hold| sentences::held(&hold, limits)),
+        waiting_for: foreseen.waiting_for(limits),
     })
 }
 

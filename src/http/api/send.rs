@@ -26,13 +26,14 @@ use crate::fax::job::Priority;
 use crate::fax::notify::{Address, Notify, When};
 use crate::fax::number::FaxNumber;
 use crate::fax::policy::Verdict;
+use crate::fax::routing::RouteList;
 use crate::fax::sentences;
 use crate::http::error::{
     ApiError, FieldError, IDEMPOTENCY_IN_FLIGHT, IDEMPOTENCY_MISMATCH, INVALID_NUMBER, NO_SCOPE, ProblemBody,
 };
 use crate::http::request::{Permitted, Request};
 use crate::id::PreviewId;
-use crate::queue::{Content, Draft, Idempotency, NewFax, QueueError, Submitted};
+use crate::queue::{Content, Draft, Foreseen, Idempotency, NewFax, QueueError, Submitted};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_LEN: usize = 255;
@@ -211,33 +212,42 @@ async fn dry_run(request: &Permitted, new: &NewFax, group: Option<Recipients>) -
             request.app.converter().convert(documents.clone(), new.options, |_| {}).await?.pages
         }
     };
-    let why = match request.caller.mode {
-        Mode::Test => "test keys always go to the simulator",
-        Mode::Live => "it is the configured route (line.route)",
-    };
     if let Some(group) = group {
-        return groups::dry_run(request, &group, new, why, &converted).await;
+        return groups::dry_run(request, &group, new, &converted).await;
     }
     let pages = converted.len() as u32;
     let queue = request.app.queue();
     let foreseen = queue.foresee(&new.route, &new.to, pages, new.schedule_at, new.allowance.as_ref())?;
     let limits = queue.dialling()?.limits;
-    let look = queue.second_look(&new.route, &new.to).await?;
+    let look = queue.second_look(new.route.first(), &new.to).await?;
     let body = DryRun {
         to: new.to_raw.clone(),
         to_e164: new.to.as_e164().to_owned(),
-        route: new.route.clone(),
-        why: why.to_owned(),
+        why: why_route(request, &foreseen),
+        route: foreseen.route.clone(),
         pages,
         seconds_per_page: DryRun::seconds(&converted),
         spends: foreseen.spends,
         policy: PolicyVerdict::from(&foreseen.verdict),
         quota: foreseen.overspent.map(|over| over.to_string()),
-        waiting_for: foreseen.hold.map(|hold| sentences::held(&hold, limits)),
+        waiting_for: foreseen.waiting_for(limits),
         second_look: look.map(|look| sentences::second_look(&new.to, &look, None)),
         dry_run: true,
     };
     json(StatusCode::OK, &body)
+}
+
+/// Why a fax of this caller would take the route it would take.
+pub(super) fn why_route(request: &Permitted, foreseen: &Foreseen) -> String {
+    let is_list = request.app.config().routes.is_some();
+    let first = match request.caller.mode {
+        Mode::Test => "test keys always go to the simulator",
+        Mode::Live if is_list && foreseen.lacks_line => "it is the first of line.routes",
+        Mode::Live if is_list => "it is the first of line.routes that can take it now",
+        Mode::Live => "it is the configured route (line.route)",
+    };
+    let said = |said, (route, why): &(String, _)| format!("{said}; {}", sentences::passed_over(route, *why));
+    foreseen.passed.iter().fold(first.to_owned(), said)
 }
 
 /// A request to send, checked.
@@ -246,7 +256,7 @@ struct Order {
     to: FaxNumber,
     /// All numbers, of a request with several.
     group: Option<Recipients>,
-    route: String,
+    route: RouteList,
     options: Options,
     priority: Priority,
     tag: Option<String>,
@@ -300,7 +310,7 @@ impl Order {
             to_raw: to_raw.to_owned(),
             to,
             group,
-            route: request.app.route_of(request.caller.mode).to_string(),
+            route: request.app.route_of(request.caller.mode),
             options: options(upload)?,
             priority: word(upload, "priority", "high, normal or bulk", |word| word.parse().ok())?
                 .unwrap_or_default(),

@@ -95,7 +95,9 @@ async fn a_number_closed_since_ends_at_its_next_dial_without_a_call() {
 async fn what_would_become_of_a_fax_is_told_and_nothing_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::open(folder.path(), noon(), Settings::default()).await;
-    let foresee = |route, to: &str| site.queue.foresee(route, &to.parse().unwrap(), 1, None, None).unwrap();
+    let foresee = |route: &str, to: &str| {
+        site.queue.foresee(&route.into(), &to.parse().unwrap(), 1, None, None).unwrap()
+    };
     let closed = foresee("line1", "+4930123456");
     assert_eq!((closed.verdict, closed.spends), (Verdict::Blocked(Block::Closed(Range::Abroad)), true));
     let house = foresee("simulator", "+4930123456");

@@ -18,7 +18,7 @@ use super::admin;
 use crate::access::audit::Action;
 use crate::db::Db;
 use crate::db::jobs::{Claim, RouteRules};
-use crate::fax::attempt::{self, CallEnd, PageConfirmation, Progress};
+use crate::fax::attempt::{CallEnd, PageConfirmation, Progress};
 use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, Priority, State};
 use crate::fax::outcome::{Class, Fault};
@@ -30,7 +30,10 @@ use crate::secret::Secret;
 
 const HISTORIES: u64 = 150;
 const STEPS: u32 = 60;
-const ROUTE: &str = "simulator";
+/// Lists of routes that faxes have.
+const LISTS: [&str; 3] = ["a", "a, b", "b, a"];
+/// All routes in them.
+const ROUTES: [&str; 2] = ["a", "b"];
 
 /// Endings a call may have beside a delivery.
 const CLASSES: [Class; 15] = [
@@ -59,6 +62,8 @@ struct Fax {
     tries: u32,
     fruitless: u32,
     people: u32,
+    /// Routes that failed in this try.
+    failed: Vec<String>,
 }
 
 /// A call that this process attends to.
@@ -144,7 +149,7 @@ impl World {
             key_id: None,
             to_raw: to.clone(),
             to: to.parse().unwrap(),
-            route: ROUTE.into(),
+            route: (*LISTS.choose(&mut self.random).unwrap()).into(),
             priority: *[Priority::High, Priority::Normal, Priority::Bulk].choose(&mut self.random).unwrap(),
             resolution: "fine".into(),
             quality: "text".into(),
@@ -158,36 +163,55 @@ impl World {
         };
         let job = self.db.insert_job(transition::accept(new, self.now), None).await.unwrap();
         self.order.push(job.id);
-        let fax = Fax { seen: job.clone(), calls: 0, dials: 0, tries: 0, fruitless: 0, people: 0 };
+        let fax = Fax {
+            seen: job.clone(),
+            calls: 0,
+            dials: 0,
+            tries: 0,
+            fruitless: 0,
+            people: 0,
+            failed: Vec::new(),
+        };
         self.faxes.insert(job.id, fax);
     }
 
-    /// Whom the manual would dial: by rank and age, one for each number, none where one is called
-    /// or sleeps after a call.
-    fn expected_calls(&self, slots: usize) -> Vec<JobId> {
+    /// Whom the manual would dial, and over which route: by rank and age, one for each number, none
+    /// where one is called or sleeps after a call, over the first route that has a line free and did
+    /// not fail in this try.
+    fn expected_calls(&self, mut free: HashMap<&str, u32>) -> Vec<(JobId, String)> {
         let jobs: Vec<Job> = self.order.iter().map(|id| self.job(*id)).collect();
         let is_engaged = |job: &Job| matches!(job.state, State::Dialing | State::Sending | State::Waiting);
         let mut engaged: Vec<_> =
             jobs.iter().filter(|job| is_engaged(job)).map(|job| job.to.clone()).collect();
-        let mut ready: Vec<&Job> = jobs.iter().filter(|job| job.state == State::Queued).collect();
+        let mut ready: Vec<&Job> =
+            jobs.iter().filter(|job| job.state == State::Queued && !job.is_blocked).collect();
         ready.sort_by_key(|job| (job.rank, job.seq));
         let mut expected = Vec::new();
         for job in ready {
-            if expected.len() < slots && !engaged.contains(&job.to) {
+            let failed = &self.faxes[&job.id].failed;
+            let untried = job.routes.names().filter(|route| !failed.iter().any(|failed| failed == route));
+            let Some(route) = untried.into_iter().find(|route| free[route] > 0) else { continue };
+            if !engaged.contains(&job.to) {
                 engaged.push(job.to.clone());
-                expected.push(job.id);
+                expected.push((job.id, route.to_owned()));
+                *free.get_mut(route).unwrap() -= 1;
             }
         }
         expected
     }
 
     async fn dial(&mut self) {
-        let slots = self.random.random_range(1..4);
-        let expected = self.expected_calls(slots);
-        let claimed = self.db.claim_ready(RouteRules::free(ROUTE), slots as u32, self.now).await.unwrap();
+        let mut rules = RouteRules::free(&ROUTES.join(","));
+        for standing in &mut rules.routes {
+            standing.most = self.random.random_range(0..3);
+        }
+        let free = rules.routes.iter().zip(ROUTES).map(|(standing, name)| (name, standing.free())).collect();
+        let expected = self.expected_calls(free);
+        let claimed = self.db.claim_ready(rules, 9, self.now).await.unwrap();
         assert!(claimed.refused.is_empty() && !claimed.is_held);
-        let ids: Vec<_> = claimed.claims.iter().map(|claim| claim.job.id).collect();
-        assert_eq!(ids, expected, "who is dialled");
+        let called: Vec<_> =
+            claimed.claims.iter().map(|claim| (claim.job.id, claim.attempt.route.clone())).collect();
+        assert_eq!(called, expected, "who is dialled");
         for Claim { job, attempt } in claimed.claims {
             self.faxes.get_mut(&job.id).unwrap().calls += 1;
             assert_eq!(attempt.first_page, job.confirmed_pages + 1, "goes on where it stopped");
@@ -238,14 +262,17 @@ impl World {
         let confirmed = last.pages.iter().fold(before.confirmed_pages, |confirmed, told| {
             confirmed + u32::from(told.page == confirmed + 1)
         });
-        let seed = attempt::seed(call.attempt);
-        let after = self.db.finish_call(id, call.attempt, last, end.clone(), self.now, seed).await.unwrap();
+        // Now and then a route takes no calls at the moment.
+        let is_open = |_: &&str| self.random.random_bool(0.8);
+        let open: Vec<String> = ROUTES.iter().copied().filter(is_open).map(Into::into).collect();
+        let stored = self.db.finish_call(id, call.attempt, last, end.clone(), self.now, open.clone());
+        let after = stored.await.unwrap();
         assert_eq!(after.confirmed_pages, confirmed);
-        self.judge(&before, &after, &call, &end);
+        self.judge(&before, &after, &call, &end, &open);
     }
 
     /// What the manual says of the end of a call.
-    fn judge(&mut self, before: &Job, after: &Job, call: &Call, end: &CallEnd) {
+    fn judge(&mut self, before: &Job, after: &Job, call: &Call, end: &CallEnd, open: &[String]) {
         let fax = self.faxes.get_mut(&after.id).unwrap();
         let is_complete = Some(after.confirmed_pages) == after.pages;
         assert_eq!(after.state == State::Delivered, is_complete, "success is every page confirmed");
@@ -260,6 +287,19 @@ impl World {
             assert_eq!(after.state, State::Cancelled);
             return;
         }
+        // A route that fails costs nothing and hands the fax to the next one, within the same try.
+        let is_of_the_route =
+            matches!(class, Class::Network | Class::TrunkAuth | Class::NoLine | Class::Provider);
+        fax.failed.push(before.route.clone());
+        let untried = |route: &&str| !fax.failed.iter().any(|failed| failed == route);
+        let is_other_left =
+            before.routes.names().filter(untried).any(|route| open.iter().any(|open| open == route));
+        if is_of_the_route && is_other_left && before.deadline_at > self.now {
+            assert_eq!((after.state, after.rank), (State::Queued, before.rank), "on at once");
+            assert_eq!((after.counters.dials, after.counters.outages), (fax.dials, before.counters.outages));
+            return;
+        }
+        fax.failed.clear();
         if !class.is_free() {
             fax.dials += 1;
             fax.people += u32::from(class == Class::HumanOrVoice);
@@ -301,6 +341,7 @@ impl World {
         if before.state == State::Held {
             let moved = self.db.move_job(id, move |stage| stage.release(now)).await.unwrap().unwrap();
             assert!(matches!(moved.job().state, State::Queued | State::Scheduled));
+            self.faxes.get_mut(&id).unwrap().failed.clear();
         } else {
             let moved = self.db.move_job(id, move |stage| stage.hold(now).ok_or(())).await.unwrap();
             assert_eq!(moved.is_ok(), !before.state.is_final() && !before.state.is_calling());
@@ -319,7 +360,11 @@ impl World {
         };
         let is_elsewhere = change.to.as_ref().is_some_and(|(_, to)| *to != before.to);
         let event = admin().event(Action::FaxAltered, id, self.now);
+        let begins_anew = is_elsewhere || change.schedule_at.is_some();
         let altered = self.db.audited(event).alter_job(id, change, self.now).await.unwrap();
+        if altered.is_ok() && begins_anew && before.state != State::Held {
+            self.faxes.get_mut(&id).unwrap().failed.clear();
+        }
         let is_closed = before.state.is_final() || before.state.is_calling();
         if is_closed || (is_elsewhere && before.confirmed_pages > 0) {
             assert!(altered.is_err());
@@ -396,7 +441,14 @@ impl World {
             if job.state.is_calling() {
                 assert!(at_number().all(|other| !other.state.is_calling()), "two calls to a number");
             }
+            // Only the number's best fax waits for a line of its own; the others wait for that one.
+            let goes_before = |other: &Job| {
+                !matches!(other.state, State::Queued) || (other.rank, other.seq) < (job.rank, job.seq)
+            };
             if job.is_blocked {
+                let open = at_number().filter(|other| !other.state.is_final() && other.state != State::Held);
+                let open = open.filter(|other| other.state != State::Scheduled);
+                assert!(open.into_iter().any(goes_before), "the best of its number is held back");
                 let is_cause = |other: &Job| {
                     other.state.is_calling()
                         || other.state == State::Waiting
