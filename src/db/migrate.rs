@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0015_settings.sql"),
     include_str!("migrations/0016_mail.sql"),
     include_str!("migrations/0017_routes.sql"),
+    include_str!("migrations/0018_route_health.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

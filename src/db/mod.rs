@@ -33,6 +33,7 @@ pub mod previews;
 mod readers;
 pub mod reconcile;
 mod retention;
+mod routes;
 mod second_look;
 mod settings;
 pub mod summary;

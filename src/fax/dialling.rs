@@ -8,7 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::job::{Job, State};
-use super::routing::{self, Standing};
+use super::routing::{self, Obstacle, Standing};
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -188,10 +188,11 @@ impl Dialling {
         waits.then_some(hold)
     }
 
-    /// Whether the turn of this job has come, and no route of its list has a line that is free.
-    pub fn lacks_line(&self, job: &Job) -> bool {
-        let is_ready = job.state == State::Queued && !job.is_blocked;
-        is_ready && !self.routes.is_empty() && routing::choose(&job.lane, &self.routes).is_err()
+    /// Why no route of its list takes this job, although its turn has come.
+    pub fn lacks_line(&self, job: &Job) -> Option<Vec<Obstacle>> {
+        let is_ready = job.state == State::Queued && !job.is_blocked && !self.routes.is_empty();
+        let passed = routing::choose(&job.lane, &self.routes).err().filter(|_| is_ready)?;
+        Some(passed.into_iter().map(|(_, obstacle)| obstacle).collect())
     }
 }
 

@@ -56,6 +56,8 @@ pub const TYPES: &[&str] = &[
     "dialling.resumed",
     "dialling.limit_reached",
     "dialling.limit_ended",
+    "route.out_of_service",
+    "route.in_service",
     "storage.ample",
     "storage.low",
     "storage.full",
@@ -71,10 +73,10 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened: `fax.` and the new state, `fax.page_confirmed`, `fax.cancel_asked`,
     /// `fax.altered`, `fax.second_look`, `fax.deleted`, `group.done`, `inbound.received`, `inbound.changed`, `inbound.deleted`;
-    /// `settings.changed`; `certificate.expiring`; `dialling.` and what began or ended; `storage.` and how the disk stands; `api_key.` or
+    /// `settings.changed`; `certificate.expiring`; `dialling.` and what began or ended; `route.` and how it is; `storage.` and how the disk stands; `api_key.` or
     /// `account.` and what was done to it.
     pub kind: String,
-    /// Id of the fax it is about; of others `key:`, `account:` or `group:` and the id.
+    /// Id of the fax it is about; of others `key:`, `account:`, `group:` or `route:` and the id.
     pub subject: String,
     /// What is worth knowing without asking; no health data.
     pub data: Value,
@@ -143,6 +145,12 @@ impl Event {
             "confirmed_pages": tally.confirmed_pages,
         });
         Self { at, kind: "group.done".into(), subject: format!("group:{}", group.id), data }
+    }
+
+    /// A route went out of service, or came back.
+    pub fn route(route: &str, what: &str, mut data: Value, at: Timestamp) -> Self {
+        data["route"] = route.into();
+        Self { at, kind: format!("route.{what}"), subject: format!("route:{route}"), data }
     }
 
     /// Something about the disk or what is stored on it.
@@ -287,7 +295,7 @@ mod tests {
             let error = wrong.parse::<TypePattern>().unwrap_err().to_string();
             assert!(
                 error.contains(
-                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, storage.*, settings.*, certificate.*, fax.held"
+                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, route.*, storage.*, settings.*, certificate.*, fax.held"
                 ),
                 "{error}"
             );

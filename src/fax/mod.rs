@@ -1,7 +1,7 @@
 //! What a fax is, what may happen to it, and what is said about it.
 //!
 //! Owns: the number, the job with its states and transitions, the attempt, the failure model with
-//! its sentences, the retry policy, which route is taken, which numbers may be dialled, what all faxes may spend, how long they are
+//! its sentences, the retry policy, which route is taken and which is out of service, which numbers may be dialled, what all faxes may spend, how long they are
 //! kept, whether what is recorded fits together, and the events and notices these give rise to. Pure: no tokio, no files, no SQL; time is passed in. Refuses: any transition that jobs of that state do not have.
 
 pub mod accounts;
@@ -12,6 +12,7 @@ pub mod destination;
 pub mod dialling;
 pub mod event;
 pub mod group;
+pub mod health;
 pub mod job;
 pub mod notice;
 pub mod notify;

@@ -113,6 +113,8 @@ pub struct Standing {
     pub calls: u32,
     /// Calls it may carry at once.
     pub most: u32,
+    /// Whether it is out of service.
+    pub is_out: bool,
 }
 
 impl Standing {
@@ -127,6 +129,8 @@ impl Standing {
 pub enum Obstacle {
     /// All its lines are in use.
     Full,
+    /// It is out of service.
+    Out,
     /// There is no such route any more.
     Unknown,
 }
@@ -148,6 +152,7 @@ pub fn choose<'a>(lane: &'a RouteList, routes: &[Standing]) -> Result<Choice<'a>
     for route in lane.names() {
         match routes.iter().position(|standing| standing.name == route) {
             None => passed.push((route, Obstacle::Unknown)),
+            Some(index) if routes[index].is_out => passed.push((route, Obstacle::Out)),
             Some(index) if routes[index].free() == 0 => passed.push((route, Obstacle::Full)),
             Some(index) => return Ok(Choice { index, route, passed }),
         }
@@ -160,7 +165,7 @@ mod tests {
     use super::*;
 
     fn standing(name: &str, calls: u32, most: u32) -> Standing {
-        Standing { name: name.into(), calls, most }
+        Standing { name: name.into(), calls, most, is_out: false }
     }
 
     #[test]
@@ -187,6 +192,8 @@ mod tests {
         assert_eq!(chosen(&all(1, 1, 1)), Ok(("c".into(), 1, both)));
         let none = vec![("a", Obstacle::Full), ("b", Obstacle::Full), ("c", Obstacle::Full)];
         assert_eq!(chosen(&all(1, 1, 2)), Err(none));
+        let out = Standing { is_out: true, ..standing("a", 0, 1) };
+        assert_eq!(chosen(&[out, standing("b", 0, 1)]), Ok(("b".into(), 1, vec![("a", Obstacle::Out)])));
         assert_eq!(
             chosen(&[standing("b", 0, 1)]),
             Ok(("b".into(), 0, vec![("a", Obstacle::Unknown)])),

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::dialling::{Cause, Hold, Limits};
 use super::group::Tally;
+use super::health::{Failure, Health};
 use super::job::State;
 use super::number::FaxNumber;
 use super::outcome::{Class, Fault};
@@ -124,13 +125,34 @@ pub fn on_another_route(fault: &Fault) -> String {
     format!("{} Another line is tried at once.", what_happened(fault))
 }
 
-/// No route of a fax has a line that is free.
-pub const NO_LINE: &str = "All lines are in use. It is sent as soon as one is free.";
+/// No route of a fax can take it now, for these reasons.
+pub fn no_line(passed: impl IntoIterator<Item = Obstacle>) -> &'static str {
+    let is_in_use = passed.into_iter().any(|obstacle| obstacle == Obstacle::Full);
+    if is_in_use {
+        "All lines are in use. It is sent as soon as one is free."
+    } else {
+        "No line is in service. It is sent as soon as one works again."
+    }
+}
+
+/// A route is out of service.
+pub fn out_of_service(route: &str, health: &Health) -> String {
+    let why = health.last.as_ref().map(|last| what_happened(&Fault::of(last.class)));
+    let next = health.out.map(|out| format!("A call is tried there at {}.", time_of_day(out.next_probe_at)));
+    let parts = [Some(format!("The line {route} is out of service.")), why, next];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// How a route failed the last time.
+pub fn last_failure(failure: &Failure) -> String {
+    what_happened(&Fault::of(failure.class))
+}
 
 /// Why a route does not take a fax now, to follow upon why another one does.
 pub fn passed_over(route: &str, obstacle: Obstacle) -> String {
     match obstacle {
         Obstacle::Full => format!("all lines of {route} are in use"),
+        Obstacle::Out => format!("{route} is out of service"),
         Obstacle::Unknown => format!("there is no {route} any more"),
     }
 }

@@ -13,10 +13,10 @@ use utoipa::OpenApi;
 
 use super::api::{
     account_grants, account_key, admin, admin_diagnostics, admin_dialling, admin_identify, admin_jobs,
-    admin_key_verbs, admin_keys, admin_mail, admin_policy, admin_seal, admin_settings, admin_storage,
-    admin_summary, attempts, attention, audit, auth, contacts, destinations, diagnostics, events, fax,
-    fax_verbs, groups, health, inbound, inbound_verbs, key_self, key_usage, own_keys, preview, sdk, send,
-    setup, users, webhooks,
+    admin_key_verbs, admin_keys, admin_mail, admin_policy, admin_routes, admin_seal, admin_settings,
+    admin_storage, admin_summary, attempts, attention, audit, auth, contacts, destinations, diagnostics,
+    events, fax, fax_verbs, groups, health, inbound, inbound_verbs, key_self, key_usage, own_keys, preview,
+    sdk, send, setup, users, webhooks,
 };
 use super::error::ProblemBody;
 use common::Common;
@@ -105,6 +105,7 @@ fn matches(template: &str, path: &str) -> bool {
         admin_diagnostics::health_status, admin_diagnostics::db_status, admin_diagnostics::run,
         admin_diagnostics::logs, admin_mail::test,
         admin_dialling::show, admin_dialling::pause, admin_dialling::resume,
+        admin_routes::list, admin_routes::restore,
         admin::config, admin::plugins,
         diagnostics::api_auth, diagnostics::api_auth_stream,
         events::list, events::stream,

@@ -124,10 +124,8 @@ impl Inner {
     ) {
         let ended_at = self.clock.now();
         loop {
-            let stored = self
-                .db
-                .finish_call(job, attempt, rest.clone(), end.clone(), ended_at, self.open_routes())
-                .await;
+            let stored =
+                self.db.finish_call(job, attempt, rest.clone(), end.clone(), ended_at, self.ways()).await;
             match stored {
                 Ok(_) => {
                     crash::after(Step::EndStored);

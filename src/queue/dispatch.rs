@@ -120,7 +120,8 @@ impl Inner {
         let dialling = self.dialling()?;
         let later = self.db.agenda(&dialling)?.earliest_after(now);
         let room_at = dialling.holds.iter().filter_map(|hold| hold.until).filter(|at| *at > now).min();
-        Ok([later, room_at, Some(chores.next_beat), Some(chores.next_sweep)]
+        let probe_at = self.next_probe(now)?;
+        Ok([later, room_at, probe_at, Some(chores.next_beat), Some(chores.next_sweep)]
             .into_iter()
             .flatten()
             .min()
@@ -157,7 +158,7 @@ impl Inner {
     async fn place_calls(self: &Arc<Self>, now: Timestamp) -> Result<(), QueueError> {
         loop {
             let rules = self.route_rules();
-            if !self.db.has_ready(&rules.routes)? {
+            if !self.db.has_ready(rules.routes.clone(), now)? {
                 return Ok(());
             }
             let slots = rules.routes.iter().map(Standing::free).sum();

@@ -75,11 +75,13 @@ impl Queue {
 
 impl Inner {
     pub(super) fn dialling(&self) -> Result<Dialling, QueueError> {
+        let mut routes = self.routes_now();
+        self.db.mark_routes(&mut routes, self.clock.now())?;
         Ok(Dialling {
             holds: self.db.holds()?,
             spending: self.spending_routes(),
             limits: self.policy().limits,
-            routes: self.routes_now(),
+            routes,
         })
     }
 

@@ -42,6 +42,7 @@ pub use self::policy::Foreseen;
 pub use self::preview::{Draft, Previewed};
 pub use self::reconcile::Accounts;
 pub use self::retention::{Cleaned, KindState, StorageState};
+pub use self::routes::RouteState;
 pub use self::submit::{Content, NewFax, Submitted};
 pub use self::tuning::Tuning;
 use crate::access::audit::{Action, Context};

@@ -32,7 +32,7 @@ pub struct Foreseen {
     pub route: String,
     /// Those that come first and would not take it, with why.
     pub passed: Vec<(String, Obstacle)>,
-    /// Whether no route has a line that is free.
+    /// Whether none of them can take it now.
     pub lacks_line: bool,
 }
 
@@ -40,7 +40,8 @@ impl Foreseen {
     /// What it would wait for, in words.
     pub fn waiting_for(&self, limits: Limits) -> Option<String> {
         let held = self.hold.as_ref().map(|hold| sentences::held(hold, limits));
-        held.or_else(|| self.lacks_line.then(|| sentences::NO_LINE.to_owned()))
+        let why = || self.passed.iter().map(|(_, obstacle)| *obstacle);
+        held.or_else(|| self.lacks_line.then(|| sentences::no_line(why()).to_owned()))
     }
 }
 

@@ -89,7 +89,7 @@ impl Inner {
         let line = self.lines.iter().find(|line| line.route.name() == attempt.route);
         let settled = line.map_or(Settled::Unknown, |line| line.route.settle(attempt.id, &job.to));
         let Verdict { last, end } = verdict(&job, &attempt, settled, now);
-        match self.db.finish_call(job.id, attempt.id, last, end, now, self.open_routes()).await {
+        match self.db.finish_call(job.id, attempt.id, last, end, now, self.ways()).await {
             // Its own task was faster.
             Ok(_) | Err(DbError::Conflict) => {
                 self.changes.tell(job.id);

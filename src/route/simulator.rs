@@ -73,6 +73,11 @@ impl Simulator {
     }
 }
 
+/// Whether this is a simulator beside the first one, there for who wants several lines.
+pub fn is_further(name: &str) -> bool {
+    name != NAME && is_one(name)
+}
+
 /// Whether a simulator has this name.
 pub fn is_one(name: &str) -> bool {
     NAMES.contains(&name)

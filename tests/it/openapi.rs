@@ -73,6 +73,7 @@ async fn every_operation_is_served_as_described() {
             .replace("{number}", "1")
             .replace("{range}", "abroad")
             .replace("{prefix}", "1555")
+            .replace("{name}", "none")
             .replace("{seq}", "1");
         let described: BTreeSet<String> =
             item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();

@@ -141,6 +141,8 @@ const ROWS: &[(&str, &str, Needs, u16)] = &[
     ("GET", "/admin/dialling", Scope("settings:read"), 200),
     ("POST", "/admin/pause", Scope("settings:write"), 200),
     ("POST", "/admin/resume", Scope("settings:write"), 200),
+    ("GET", "/admin/routes", Scope("settings:read"), 200),
+    ("POST", "/admin/routes/{name}/restore", Scope("settings:write"), 404),
     ("GET", "/admin/policy", Scope("settings:read"), 200),
     ("PUT", "/admin/policy/ranges/{range}", Scope("settings:write"), 422),
     ("PUT", "/admin/policy/numbers/{prefix}", Scope("settings:write"), 422),
@@ -282,6 +284,7 @@ impl Sender {
             .replace("{number}", "1")
             .replace("{range}", "abroad")
             .replace("{prefix}", "4930")
+            .replace("{name}", "none")
             .replace("{seq}", "999999");
         // A stream has no end; its head is the same.
         let method = if path.ends_with("/stream") { "HEAD" } else { method };

@@ -1,8 +1,21 @@
 //! A fax with several routes: which one it takes, and what becomes of it when that one fails.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use hyper::Method;
+use pagewire::access::audit::Context;
+use pagewire::clock::Work;
+use pagewire::fax::attempt::CallEnd;
 use pagewire::fax::job::State;
-use pagewire::fax::outcome::Class;
+use pagewire::fax::number::FaxNumber;
+use pagewire::fax::outcome::{Class, Fault};
+use pagewire::fax::routing::Obstacle;
+use pagewire::id::AttemptId;
+use pagewire::queue::Line;
+use pagewire::route::simulator::Simulator;
+use pagewire::route::{BoxFuture, Call, Route, Settled};
 use serde_json::{Value, json};
 
 use crate::queue::{Site, fax, start};
@@ -27,7 +40,7 @@ async fn a_route_that_fails_hands_the_fax_on_within_the_same_try() {
     assert_eq!((job.counters.dials, job.counters.tries), (1, 1), "the first call cost nothing");
     let between = attempts[1].started_at.duration_since(attempts[0].ended_at.unwrap());
     assert!(between.as_millis() < 100, "{between}");
-    site.queue.stop(std::time::Duration::ZERO).await;
+    site.queue.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
@@ -87,4 +100,127 @@ async fn who_has_no_line_says_so() {
     http.call(Method::DELETE, &path, &[("x-api-key", BOOTSTRAP)], "").await;
     let ended = http.finished(BOOTSTRAP, next["id"].as_str().unwrap()).await;
     assert_eq!((&ended["state"], &ended["modifier"]), (&json!("delivered"), &Value::Null));
+}
+
+/// A line that costs money, and works or does not.
+struct Trunk {
+    name: &'static str,
+    is_down: Arc<AtomicBool>,
+}
+
+impl Route for Trunk {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn call<'a>(&'a self, call: Call, work: &'a mut Work) -> BoxFuture<'a, CallEnd> {
+        if self.is_down.load(Ordering::Relaxed) {
+            return Box::pin(async { CallEnd::Failed(Fault::sip(503)) });
+        }
+        Simulator::FIRST.call(call, work)
+    }
+
+    fn settle(&self, attempt: AttemptId, to: &FaxNumber) -> Settled {
+        Simulator::FIRST.settle(attempt, to)
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_keeps_failing_rests_until_a_call_gets_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let trunk = |name, is_down| Line { route: Box::new(Trunk { name, is_down }), most_calls: 2 };
+    let lines = || vec![trunk("simulator:2", is_down.clone()), trunk("simulator:3", Arc::default())];
+    let site = Site::open_on(folder.path(), start(), lines()).await;
+    site.queue.start();
+    for n in 0..6 {
+        let id = site.submit(fax(&format!("+1212555010{n}"), "simulator:2, simulator:3", 1)).await;
+        let (job, attempts) = site.end_of(id).await;
+        assert_eq!((job.state, job.counters.dials), (State::Delivered, 1));
+        let through: Vec<_> = attempts.iter().map(|call| call.route.as_str()).collect();
+        let both = ["simulator:2", "simulator:3"];
+        // Five failures are enough to leave it alone.
+        assert_eq!(through, if n < 5 { &both[..] } else { &both[1..] }, "fax {n}");
+    }
+    let told = |site: &Site| site.db.events_about("route:simulator:2".into(), i64::MAX, 9);
+    let kinds: Vec<_> = told(&site).await.unwrap().into_iter().map(|entry| entry.event.kind).collect();
+    assert_eq!(kinds, ["route.out_of_service"]);
+    let foreseen = site.queue.foresee(
+        &"simulator:2, simulator:3".into(),
+        &"+12125550111".parse().unwrap(),
+        1,
+        None,
+        None,
+    );
+    let foreseen = foreseen.unwrap();
+    assert_eq!(foreseen.route, "simulator:3");
+    assert_eq!(foreseen.passed, [("simulator:2".to_owned(), Obstacle::Out)]);
+
+    // A fax that has no other waits, through a restart too, and is the call that finds out.
+    let id = site.submit(fax("+12125550120", "simulator:2", 1)).await;
+    site.queue.stop(Duration::ZERO).await;
+    let clock = site.clock.clone();
+    drop(site);
+    is_down.store(false, Ordering::Relaxed);
+    let site = Site::open_on(folder.path(), clock.now(), lines()).await;
+    assert!(site.queue.route_states().unwrap()[0].standing.is_out);
+    site.queue.start();
+    let (job, attempts) = site.end_of(id).await;
+    assert_eq!((job.state, attempts.len()), (State::Delivered, 1));
+    let waited = attempts[0].started_at.duration_since(job.created_at);
+    assert!((30..=60).contains(&waited.as_secs()), "{waited}");
+    let kinds: Vec<_> = told(&site).await.unwrap().into_iter().map(|entry| entry.event.kind).collect();
+    assert_eq!(kinds, ["route.in_service", "route.out_of_service"]);
+    site.queue.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_line_out_of_service_is_told_and_can_be_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let line = Line { route: Box::new(Trunk { name: "simulator:2", is_down }), most_calls: 8 };
+    let site = Site::open_on(folder.path(), start(), vec![line]).await;
+    site.queue.start();
+    for n in 0..5 {
+        let id = site.submit(fax(&format!("+1212555010{n}"), "simulator:2", 1)).await;
+        site.until(id, |job| job.state == State::Waiting).await;
+        site.queue.cancel(id, &Context::system()).await.unwrap();
+    }
+    site.queue.stop(Duration::ZERO).await;
+    drop(site);
+
+    let serve =
+        Serve::start(folder.path(), "loopback", &[("PAGEWIRE_ROUTES", "simulator:2, simulator")]).await;
+    let http = &serve.http;
+    let shown = http.get("/admin/routes", BOOTSTRAP).await.expect(200).json();
+    let names: Vec<_> = shown["routes"].as_array().unwrap().iter().map(|route| &route["name"]).collect();
+    assert_eq!(names, ["simulator:2", "simulator", "loopback"]);
+    let first = &shown["routes"][0];
+    assert_eq!((&first["place"], &first["failures"]), (&json!(1), &json!(5)));
+    assert_eq!(first["last_failure"], "The phone network failed.");
+    assert!(first["out_since"].is_string() && first["next_probe_at"].is_string(), "{first}");
+    assert_eq!(
+        (&shown["routes"][1]["state"], &shown["routes"][1]["place"]),
+        (&json!("in_service"), &json!(2))
+    );
+
+    let out = |summary: &Value| -> Option<Value> {
+        let attention = summary["attention"].as_array().unwrap();
+        attention.iter().find(|entry| entry["kind"] == "route_out_of_service").cloned()
+    };
+    let entry = out(&http.get("/admin/summary", BOOTSTRAP).await.expect(200).json()).unwrap();
+    let sentence = entry["sentence"].as_str().unwrap();
+    assert!(
+        sentence
+            .starts_with("The line simulator:2 is out of service. The phone network failed. A call is tried"),
+        "{sentence}"
+    );
+    let action = &entry["items"][0]["actions"][0];
+    assert_eq!(action["path"], "/admin/routes/simulator:2/restore");
+    let restored = http.json(Method::POST, action["path"].as_str().unwrap(), BOOTSTRAP, json!({})).await;
+    assert_eq!(restored.expect(200).json()["routes"][0]["state"], "in_service");
+    assert_eq!(out(&http.get("/admin/summary", BOOTSTRAP).await.expect(200).json()), None);
+    let rows = http.get("/admin/audit?target=route:simulator:2", BOOTSTRAP).await.expect(200).json();
+    assert_eq!(rows["rows"][0]["action"], "route.restored");
+    http.json(Method::POST, "/admin/routes/none/restore", BOOTSTRAP, json!({})).await.expect(404);
 }

@@ -80,6 +80,8 @@ named! {
         DiallingPaused = "dialling.paused",
         /// Dialling went on.
         DiallingResumed = "dialling.resumed",
+        /// A route was put back into service by a person.
+        RouteRestored = "route.restored",
         /// A TLS certificate was made or installed.
         CertificateChanged = "certificate.changed",
         /// The recovery key was made or replaced.

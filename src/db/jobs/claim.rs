@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{read_all, store};
-use crate::db::{Db, DbError, attempts, dialling, policy};
+use crate::db::{Db, DbError, attempts, dialling, policy, routes};
 use crate::fax::attempt::Attempt;
 use crate::fax::dialling::Cause;
 use crate::fax::job::Job;
@@ -69,7 +69,7 @@ pub struct RouteRules {
 impl RouteRules {
     /// The rules of routes that cost nothing, play no scripts and have lines enough.
     pub fn free(routes: &str) -> Self {
-        let standing = |name: &str| Standing { name: name.into(), calls: 0, most: u32::MAX };
+        let standing = |name: &str| Standing { name: name.into(), calls: 0, most: u32::MAX, is_out: false };
         Self {
             routes: RouteList::from(routes).names().map(standing).collect(),
             spending: Vec::new(),
@@ -95,9 +95,10 @@ impl RouteRules {
 
 impl Db {
     /// Whether a job could be dialled now that may take one of these routes.
-    pub fn has_ready(&self, routes: &[Standing]) -> Result<bool, DbError> {
+    pub fn has_ready(&self, mut routes: Vec<Standing>, now: Timestamp) -> Result<bool, DbError> {
         self.point(|connection| {
-            Ok(lanes(connection)?.iter().any(|lane| routing::choose(lane, routes).is_ok()))
+            routes::mark(connection, &mut routes, now)?;
+            Ok(lanes(connection)?.iter().any(|lane| routing::choose(lane, &routes).is_ok()))
         })
     }
 
@@ -113,6 +114,7 @@ impl Db {
         self.write(move |transaction| {
             let mut claimed = Claimed::default();
             let mut ready = Ready::of(lanes(transaction)?);
+            routes::mark(transaction, &mut rules.routes, now)?;
             match room(transaction, &rules, &ready, now)? {
                 Room::None => return Ok(Claimed { is_held: true, ..claimed }),
                 Room::OnlyFree => ready.lanes.retain(|lane| !rules.spends(&lane.routes)),
@@ -294,7 +296,7 @@ mod tests {
         let order: Vec<_> =
             [claim(&db, 3).await, claim(&db, 9).await].concat().iter().map(|c| c.job.id).collect();
         assert_eq!(order, [jobs[2], jobs[1], jobs[3], jobs[0]]);
-        assert!(!db.has_ready(&RouteRules::free("simulator").routes).unwrap());
+        assert!(!db.has_ready(RouteRules::free("simulator").routes, now()).unwrap());
     }
 
     #[tokio::test]

@@ -8,9 +8,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::accept::held_as_ordered;
 use super::{by_id, read_all, store, to_json};
-use crate::db::{Db, DbError, attempts, destinations, dialling, from_ms, to_ms};
+use crate::db::{Db, DbError, attempts, destinations, dialling, from_ms, routes, to_ms};
 use crate::fax::attempt::{self, CallEnd, Progress};
 use crate::fax::dialling::Dialling;
+use crate::fax::health::News;
 use crate::fax::job::Job;
 use crate::fax::transition::{Moved, Stage};
 use crate::id::{AttemptId, JobId};
@@ -18,6 +19,15 @@ use crate::id::{AttemptId, JobId};
 /// Jobs moved by one write of [`Db::wake_due`] or [`Db::expire_due`]: the writer serves others in
 /// between.
 const BATCH: u32 = 200;
+
+/// The routes at the end of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// Those that could take the fax on, as far as they are in service.
+    pub open: Vec<String>,
+    /// Those that are taken out of service when their calls fail.
+    pub watched: Vec<String>,
+}
 
 /// When the dispatcher has something to do next, if nobody calls it before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +111,7 @@ impl Db {
     }
 
     /// Closes a call: the attempt with its last progress and outcome, the job with what the retry
-    /// policy says, or on its way over the next of its routes that is `open`; where that is another call, and its key was revoked meanwhile with the order to
+    /// policy says, or on its way over the next of its routes that is open; where that is another call, and its key was revoked meanwhile with the order to
     /// hold its faxes, it is held. [`DbError::Conflict`] when it was closed before.
     pub async fn finish_call(
         &self,
@@ -110,7 +120,7 @@ impl Db {
         last: Progress,
         end: CallEnd,
         now: Timestamp,
-        open: Vec<String>,
+        ways: Ways,
     ) -> Result<Job, DbError> {
         self.write(move |transaction| {
             let seed = attempt::seed(attempt);
@@ -120,6 +130,12 @@ impl Db {
             };
             let is_held = !dialling::holds(transaction)?.is_empty();
             let is_stranger = is_stranger(transaction, calling.job(), &end, now)?;
+            let route = calling.job().route.clone();
+            let fault = if let CallEnd::Failed(fault) = &end { Some(fault) } else { None };
+            if let Some(news) = News::of(fault).filter(|_| ways.watched.contains(&route)) {
+                routes::learn(transaction, &route, news, &calling.job().to, now)?;
+            }
+            let open = routes::in_service(transaction, ways.open, now)?;
             let calling = calling.while_held(is_held).to_a_stranger(is_stranger).with_open(open);
             let (mut moved, mut outcome) = calling.ended(first_page, &last, end, now, seed);
             if let Some(held) = held_as_ordered(transaction, moved.job())? {
@@ -263,7 +279,7 @@ mod tests {
                 Progress::default(),
                 CallEnd::Delivered,
                 now(),
-                Vec::new(),
+                Ways::default(),
             )
             .await;
         assert!(matches!(late, Err(DbError::Conflict)));

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
 pub use self::claim::{Claim, Claimed, RouteRules};
-pub use self::dispatch::Agenda;
+pub use self::dispatch::{Agenda, Ways};
 pub use self::list::{JobPage, ListFilter, Position};
 pub use self::recovery::LostCall;
 use super::audit::Audited;
@@ -319,7 +319,7 @@ pub(super) fn ids_from_json(json: &str) -> Result<Vec<DocumentId>, DbError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::SignedDuration;
 
     use super::*;
@@ -332,18 +332,18 @@ mod tests {
     use crate::id::AccountId;
     use crate::secret::Secret;
 
-    pub(super) fn now() -> Timestamp {
+    pub(in crate::db) fn now() -> Timestamp {
         "2026-01-01T12:00:00Z".parse().unwrap()
     }
 
-    pub(super) fn open() -> (tempfile::TempDir, Db) {
+    pub(in crate::db) fn open() -> (tempfile::TempDir, Db) {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&folder.path().join("t.db")).unwrap();
         db.start_audit(&Secret::new([9; 32]));
         (folder, db)
     }
 
-    pub(super) fn new_job() -> Acceptance {
+    pub(in crate::db) fn new_job() -> Acceptance {
         Acceptance {
             owner: AccountId::new(),
             key_id: Some("0123456789ab".into()),
@@ -370,7 +370,7 @@ mod tests {
 
     pub(super) async fn finish(db: &Db, claim: &Claim, end: CallEnd) -> Job {
         let Claim { job, attempt } = claim;
-        db.finish_call(job.id, attempt.id, Progress::default(), end, now(), Vec::new()).await.unwrap()
+        db.finish_call(job.id, attempt.id, Progress::default(), end, now(), Ways::default()).await.unwrap()
     }
 
     #[tokio::test]
@@ -477,7 +477,7 @@ mod tests {
         assert_eq!(db.job(called.id).unwrap().unwrap().state, State::Dialing, "a call is let finish");
         let end = async |claim: &Claim, sip: u16| {
             let (job, attempt, fault) = (claim.job.id, claim.attempt.id, CallEnd::Failed(Fault::sip(sip)));
-            db.finish_call(job, attempt, Progress::default(), fault, now(), Vec::new()).await.unwrap()
+            db.finish_call(job, attempt, Progress::default(), fault, now(), Ways::default()).await.unwrap()
         };
         let ended = end(&claimed[0], 486).await;
         let outcome = ended.outcome.unwrap();

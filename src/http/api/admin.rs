@@ -13,6 +13,7 @@ use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::request::Request;
+use crate::route::simulator;
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let config = warp::path!("admin" / "config").and(get(app)).then(|request| answer(config(request)));
@@ -58,6 +59,7 @@ pub(in crate::http) async fn plugins(request: Request) -> Result<Response, ApiEr
         .app
         .queue()
         .routes()
+        .filter(|name| live.names().any(|route| route == *name) || !simulator::is_further(name))
         .map(|name| Plugin {
             id: name.to_owned(),
             name: name.to_owned(),

@@ -46,7 +46,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 /// Something that does not come right by itself.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Attention {
-    /// `sealed`, `audit_damaged`, `storage_full`, `dialling_paused`, `faxes_failed`, `faxes_held`,
+    /// `sealed`, `audit_damaged`, `storage_full`, `dialling_paused`, `route_out_of_service`, `faxes_failed`, `faxes_held`,
     /// `webhook_given_up`, `mail_given_up`, `certificate_ending`, `keys_ending`, `storage_low`, `no_recovery_key` or
     /// `dialling_limited`.
     kind: &'static str,
@@ -82,7 +82,7 @@ pub(in crate::http) struct AttentionItem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AttentionAction)]
 pub(in crate::http) struct ActionView {
-    /// `release`, `resend`, `settle`, `cancel`, `resume`, `replay`, `clean`, `verify`, `look` or `test`.
+    /// `release`, `resend`, `settle`, `cancel`, `resume`, `replay`, `clean`, `verify`, `restore`, `look` or `test`.
     name: &'static str,
     /// What a button says.
     label: &'static str,
@@ -126,6 +126,7 @@ pub(super) async fn of(
     found.extend(full);
     let (paused, limited) = dialling(request)?;
     found.extend(paused);
+    found.extend(routes_out(request)?);
     found.extend(failed(request, owner, now).await?);
     found.extend(held(request, owner).await?);
     found.extend(given_up(request).await?);
@@ -190,6 +191,32 @@ fn dialling(request: &Permitted) -> Result<(Option<Attention>, Vec<Attention>), 
         Attention::new("dialling_limited", "notice", sentences::held(hold, dialling.limits)).at(hold.until)
     });
     Ok((paused, limited.collect()))
+}
+
+/// Routes that faxes take and that are out of service.
+fn routes_out(request: &Permitted) -> Result<Option<Attention>, ApiError> {
+    let states = request.app.queue().route_states()?;
+    let out: Vec<_> = states.iter().filter_map(|state| Some((state, state.health.out?))).collect();
+    let Some((first, since)) = out.first().map(|(state, out)| (state, out.since)) else { return Ok(None) };
+    let may_change = request.caller.may(Scope::SettingsWrite);
+    let items = out.iter().take(NAMED as usize).map(|(state, out)| {
+        let name = &state.standing.name;
+        let restore = format!("/admin/routes/{name}/restore");
+        AttentionItem {
+            id: name.clone(),
+            label: name.clone(),
+            sentence: Some(sentences::out_of_service(name, &state.health)),
+            at: Some(out.since),
+            actions: Vec::from_iter(may_change.then(|| action("restore", "Use it again", "POST", restore))),
+        }
+    });
+    let items = items.collect();
+    let sentence = match out.len() {
+        1 => sentences::out_of_service(&first.standing.name, &first.health),
+        count => format!("{count} lines are out of service."),
+    };
+    let entry = Attention::new("route_out_of_service", "error", sentence).at(since);
+    Ok(Some(Attention { count: out.len() as u64, items, ..entry }))
 }
 
 async fn failed(

@@ -95,7 +95,7 @@ impl FaxView {
         let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
         let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
         let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
-        let full = dialling.lacks_line(job).then(|| ("no_line", sentences::NO_LINE.to_owned()));
+        let full = dialling.lacks_line(job).map(|why| ("no_line", sentences::no_line(why).to_owned()));
         let (modifier, waiting_for) = look.or(held).or(sibling).or(full).unzip();
         let ended_badly = job.state.is_final() && job.state != State::Delivered;
         Self {

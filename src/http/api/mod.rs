@@ -12,6 +12,7 @@ pub(super) mod admin_key_verbs;
 pub(super) mod admin_keys;
 pub(super) mod admin_mail;
 pub(super) mod admin_policy;
+pub(super) mod admin_routes;
 pub(super) mod admin_seal;
 pub(super) mod admin_settings;
 pub(super) mod admin_storage;
@@ -82,6 +83,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         admin_seal::routes(app),
         admin_policy::routes(app),
         admin_dialling::routes(app),
+        admin_routes::routes(app),
         admin_storage::routes(app),
         admin_summary::routes(app),
         admin_settings::routes(app),

@@ -17,11 +17,12 @@ use rand::{RngExt, SeedableRng};
 use super::admin;
 use crate::access::audit::Action;
 use crate::db::Db;
-use crate::db::jobs::{Claim, RouteRules};
+use crate::db::jobs::{Claim, RouteRules, Ways};
 use crate::fax::attempt::{CallEnd, PageConfirmation, Progress};
 use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, Priority, State};
 use crate::fax::outcome::{Class, Fault};
+use crate::fax::routing::Standing;
 use crate::fax::transition::{self, Acceptance, Alteration, Content};
 use crate::id::{AccountId, AttemptId, DocumentId, JobId};
 use crate::queue::recover::verdict;
@@ -30,10 +31,6 @@ use crate::secret::Secret;
 
 const HISTORIES: u64 = 150;
 const STEPS: u32 = 60;
-/// Lists of routes that faxes have.
-const LISTS: [&str; 3] = ["a", "a, b", "b, a"];
-/// All routes in them.
-const ROUTES: [&str; 2] = ["a", "b"];
 
 /// Endings a call may have beside a delivery.
 const CLASSES: [Class; 15] = [
@@ -74,8 +71,20 @@ struct Call {
     has_data: bool,
 }
 
+/// What the model knows of a route.
+#[derive(Default)]
+struct Route {
+    /// Numbers of the calls that failed in a row.
+    failed_at: Vec<String>,
+    probes: usize,
+    next_probe_at: Option<Timestamp>,
+}
+
 struct World {
     db: Db,
+    /// Names of its two routes, its own like its numbers.
+    names: [String; 2],
+    routes: HashMap<String, Route>,
     random: StdRng,
     now: Timestamp,
     numbers: Vec<String>,
@@ -99,8 +108,11 @@ impl World {
     fn new(db: Db, seed: u64) -> Self {
         // Numbers of its own, so that histories share a database and not a queue.
         let numbers = (0..3).map(|n| format!("+1555{:07}", (seed * 3 + n) % 10_000_000)).collect();
+        let names = [format!("a{seed}"), format!("b{seed}")];
         Self {
             db,
+            routes: names.clone().map(|route| (route, Route::default())).into(),
+            names,
             random: StdRng::seed_from_u64(seed),
             now: "2026-01-01T12:00:00Z".parse().unwrap(),
             numbers,
@@ -144,12 +156,15 @@ impl World {
     async fn submit(&mut self) {
         let to = self.numbers.choose(&mut self.random).unwrap().clone();
         let minutes = SignedDuration::from_mins(self.random.random_range(1..600));
+        let [a, b] = &self.names;
+        let list = [a.clone(), format!("{a}, {b}"), format!("{b}, {a}")];
+        let list = list.choose(&mut self.random).unwrap();
         let new = Acceptance {
             owner: AccountId::new(),
             key_id: None,
             to_raw: to.clone(),
             to: to.parse().unwrap(),
-            route: (*LISTS.choose(&mut self.random).unwrap()).into(),
+            route: list.as_str().into(),
             priority: *[Priority::High, Priority::Normal, Priority::Bulk].choose(&mut self.random).unwrap(),
             resolution: "fine".into(),
             quality: "text".into(),
@@ -178,7 +193,7 @@ impl World {
     /// Whom the manual would dial, and over which route: by rank and age, one for each number, none
     /// where one is called or sleeps after a call, over the first route that has a line free and did
     /// not fail in this try.
-    fn expected_calls(&self, mut free: HashMap<&str, u32>) -> Vec<(JobId, String)> {
+    fn expected_calls(&self, mut free: HashMap<String, u32>) -> Vec<(JobId, String)> {
         let jobs: Vec<Job> = self.order.iter().map(|id| self.job(*id)).collect();
         let is_engaged = |job: &Job| matches!(job.state, State::Dialing | State::Sending | State::Waiting);
         let mut engaged: Vec<_> =
@@ -190,7 +205,7 @@ impl World {
         for job in ready {
             let failed = &self.faxes[&job.id].failed;
             let untried = job.routes.names().filter(|route| !failed.iter().any(|failed| failed == route));
-            let Some(route) = untried.into_iter().find(|route| free[route] > 0) else { continue };
+            let Some(route) = untried.into_iter().find(|route| free[*route] > 0) else { continue };
             if !engaged.contains(&job.to) {
                 engaged.push(job.to.clone());
                 expected.push((job.id, route.to_owned()));
@@ -201,11 +216,23 @@ impl World {
     }
 
     async fn dial(&mut self) {
-        let mut rules = RouteRules::free(&ROUTES.join(","));
+        let mut rules = RouteRules::free(&self.names.join(","));
         for standing in &mut rules.routes {
             standing.most = self.random.random_range(0..3);
         }
-        let free = rules.routes.iter().zip(ROUTES).map(|(standing, name)| (name, standing.free())).collect();
+        for standing in &mut rules.routes {
+            let carried = self.order.iter().map(|id| self.job(*id));
+            let carried = carried.filter(|job| job.state.is_calling() && job.route == standing.name);
+            standing.calls = carried.count() as u32;
+            standing.most += standing.calls;
+        }
+        let free = |standing: &Standing| match self.routes[&standing.name].next_probe_at {
+            None => standing.free(),
+            // One call at a time to see whether it works again.
+            Some(at) if at <= self.now && standing.calls == 0 => standing.free().min(1),
+            Some(_) => 0,
+        };
+        let free = rules.routes.iter().map(|standing| (standing.name.clone(), free(standing))).collect();
         let expected = self.expected_calls(free);
         let claimed = self.db.claim_ready(rules, 9, self.now).await.unwrap();
         assert!(claimed.refused.is_empty() && !claimed.is_held);
@@ -263,12 +290,56 @@ impl World {
             confirmed + u32::from(told.page == confirmed + 1)
         });
         // Now and then a route takes no calls at the moment.
-        let is_open = |_: &&str| self.random.random_bool(0.8);
-        let open: Vec<String> = ROUTES.iter().copied().filter(is_open).map(Into::into).collect();
-        let stored = self.db.finish_call(id, call.attempt, last, end.clone(), self.now, open.clone());
+        let mut open = self.names.to_vec();
+        open.retain(|_| self.random.random_bool(0.8));
+        let watched = self.names.to_vec();
+        let ways = Ways { open: open.clone(), watched };
+        let stored = self.db.finish_call(id, call.attempt, last, end.clone(), self.now, ways);
         let after = stored.await.unwrap();
         assert_eq!(after.confirmed_pages, confirmed);
+        self.learn(&before, &end);
+        let open: Vec<String> = open.into_iter().filter(|route| !self.is_out(route)).collect();
         self.judge(&before, &after, &call, &end, &open);
+    }
+
+    /// Whether the model has this route out of service, with no call to be let through.
+    fn is_out(&self, route: &str) -> bool {
+        self.routes[route].next_probe_at.is_some_and(|at| at > self.now)
+    }
+
+    /// What the manual says of a route after a call: five failures in a row to several numbers, or
+    /// a refused login, and it is out until a call gets through.
+    fn learn(&mut self, before: &Job, end: &CallEnd) {
+        let class = match end {
+            CallEnd::Delivered => Class::Delivered,
+            CallEnd::Failed(fault) => fault.class,
+        };
+        let route = self.routes.get_mut(&before.route).unwrap();
+        if matches!(class, Class::Network | Class::Provider | Class::TrunkAuth) {
+            route.failed_at.push(before.to.as_e164().to_owned());
+            let is_several = route.failed_at.iter().any(|to| *to != route.failed_at[0]);
+            let is_due = route.next_probe_at.is_some_and(|at| at <= self.now);
+            let goes_out = route.next_probe_at.is_none()
+                && (class == Class::TrunkAuth || (route.failed_at.len() >= 5 && is_several));
+            if is_due || goes_out {
+                route.probes = if goes_out { 0 } else { route.probes + 1 };
+                let minutes = [1, 2, 5, 10, 15][route.probes.min(4)];
+                route.next_probe_at = Some(self.now + SignedDuration::from_mins(minutes));
+            }
+            if goes_out {
+                // Whatever waits for a turn may take all its routes again.
+                for id in &self.order {
+                    if self.db.job(*id).unwrap().unwrap().state == State::Queued && *id != before.id {
+                        self.faxes.get_mut(id).unwrap().failed.clear();
+                    }
+                }
+            }
+        } else if !matches!(
+            class,
+            Class::NoLine | Class::MediaLost | Class::UnknownOutcome | Class::Interrupted | Class::Cancelled
+        ) {
+            *route = Route::default();
+        }
     }
 
     /// What the manual says of the end of a call.

@@ -33,6 +33,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   "settings.changed": "changed settings",
   "policy.changed": "changed which numbers may be called",
   "dialling.paused": "paused all dialling",
+  "route.restored": "put a line back into service",
   "dialling.resumed": "let dialling go on",
   "certificate.changed": "changed the certificate",
   "seal.recovery_key_made": "made the recovery key",
