@@ -28,7 +28,7 @@ use crate::access::kind::RevealPolicy;
 use crate::fax::notify::When;
 use crate::fax::number::CountryCode;
 use crate::fax::retention;
-use crate::fax::routing::{Capacities, RouteList};
+use crate::fax::routing::{Capacities, RouteHours, RouteList};
 use crate::fax::{cover, dialling, second_look};
 use crate::limits;
 use crate::mail;
@@ -90,6 +90,8 @@ pub struct Config {
     pub routes: Option<RouteList>,
     /// Calls at once on those routes that have a number of their own.
     pub calls: Capacities,
+    /// The hours of the week in which some routes carry calls.
+    pub hours: RouteHours,
     /// What we call ourselves to the other machine.
     pub station_id: String,
     /// Sender's name in the tag line of real calls.
@@ -260,6 +262,7 @@ impl Config {
             route: RouteName::Simulator,
             routes: None,
             calls: Capacities::default(),
+            hours: RouteHours::default(),
             station_id: String::new(),
             header: String::new(),
             country_code: CountryCode::default(),

@@ -178,6 +178,7 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
             limits: config.dialling,
             second_look: config.second_look,
             calls: config.calls.clone(),
+            hours: config.hours.clone(),
         },
         rules: config.retention,
     })

@@ -326,6 +326,7 @@ impl App {
                 limits: config.dialling,
                 second_look: config.second_look,
                 calls: config.calls.clone(),
+                hours: config.hours.clone(),
             },
             rules: config.retention,
         });

@@ -27,6 +27,7 @@ const LIVE: &[&str] = &[
     "line.route",
     "line.routes",
     "line.calls",
+    "line.hours",
     "line.station_id",
     "line.header",
     "line.country_code",

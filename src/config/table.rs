@@ -255,6 +255,19 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "line.hours",
+        env: &["PAGEWIRE_HOURS"],
+        default: "",
+        allowed: "routes with hours each, separated by semicolons, like simulator=Wk2300-0800,Sat,Sun; days are Mon to \
+            Sun, Wk for Monday to Friday and Any",
+        get: |config| config.hours.to_string(),
+        set: |config, text| {
+            let hours: RouteHours = text.parse().ok()?;
+            let is_known = hours.names().all(is_route);
+            is_known.then(|| config.hours = hours)
+        },
+    },
+    Setting {
         key: "line.station_id",
         env: &["FAX_LOCAL_STATION_ID"],
         default: "",

@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0016_mail.sql"),
     include_str!("migrations/0017_routes.sql"),
     include_str!("migrations/0018_route_health.sql"),
+    include_str!("migrations/0019_hours.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

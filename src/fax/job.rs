@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::hours::Hours;
 use super::notify::Notify;
 use super::number::FaxNumber;
 use super::outcome::Outcome;
@@ -282,6 +283,8 @@ pub struct Job {
     pub second_look: Option<SecondLook>,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
+    /// The hours of the week in which it may be sent; any without.
+    pub hours: Option<Hours>,
     /// Given up at; a call under way is let finish.
     pub deadline_at: Timestamp,
     /// When it is taken up next, if it is asleep.
@@ -299,6 +302,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// When the hours come in which it may be sent; `None` when it does not wait for them.
+    pub fn waits_for_hours(&self) -> Option<Timestamp> {
+        self.next_try_at.filter(|at| self.state == State::Scheduled && Some(*at) != self.schedule_at)
+    }
+
     /// Whether it is held until somebody has looked at its number.
     pub fn is_to_be_looked_at(&self) -> bool {
         self.state == State::Held && self.second_look.is_some()

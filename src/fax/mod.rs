@@ -13,6 +13,7 @@ pub mod dialling;
 pub mod event;
 pub mod group;
 pub mod health;
+pub mod hours;
 pub mod job;
 pub mod notice;
 pub mod notify;

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
+
+use super::hours::Hours;
+
 /// Most calls a route is given: more than any box of ours carries.
 const MOST_CALLS: u32 = 1000;
 
@@ -104,6 +108,50 @@ impl fmt::Display for Capacities {
     }
 }
 
+/// The hours of the week in which some routes carry calls; the others always do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteHours(BTreeMap<String, Hours>);
+
+impl RouteHours {
+    /// The hours given for this route.
+    pub fn of(&self, route: &str) -> Option<&Hours> {
+        self.0.get(route)
+    }
+
+    /// Names of the routes that have some.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// The text is no list of routes with their hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list like 'simulator=Wk2300-0800,Sat,Sun; loopback=Any'")]
+pub struct NotRouteHours;
+
+impl FromStr for RouteHours {
+    type Err = NotRouteHours;
+
+    fn from_str(text: &str) -> Result<Self, NotRouteHours> {
+        let mut all = BTreeMap::new();
+        for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (name, hours) = entry.split_once('=').ok_or(NotRouteHours)?;
+            let hours = hours.trim().parse().map_err(|_| NotRouteHours)?;
+            if all.insert(name.trim().to_owned(), hours).is_some() {
+                return Err(NotRouteHours);
+            }
+        }
+        Ok(Self(all))
+    }
+}
+
+impl fmt::Display for RouteHours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries: Vec<_> = self.0.iter().map(|(name, hours)| format!("{name}={hours}")).collect();
+        f.write_str(&entries.join("; "))
+    }
+}
+
 /// A route as it stands at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -115,6 +163,8 @@ pub struct Standing {
     pub most: u32,
     /// Whether it is out of service.
     pub is_out: bool,
+    /// When its hours come next; `None` within them.
+    pub opens_at: Option<Timestamp>,
 }
 
 impl Standing {
@@ -131,6 +181,8 @@ pub enum Obstacle {
     Full,
     /// It is out of service.
     Out,
+    /// It is outside its hours, until then.
+    Closed(Timestamp),
     /// There is no such route any more.
     Unknown,
 }
@@ -152,6 +204,9 @@ pub fn choose<'a>(lane: &'a RouteList, routes: &[Standing]) -> Result<Choice<'a>
     for route in lane.names() {
         match routes.iter().position(|standing| standing.name == route) {
             None => passed.push((route, Obstacle::Unknown)),
+            Some(index) if routes[index].opens_at.is_some() => {
+                passed.extend(routes[index].opens_at.map(|at| (route, Obstacle::Closed(at))));
+            }
             Some(index) if routes[index].is_out => passed.push((route, Obstacle::Out)),
             Some(index) if routes[index].free() == 0 => passed.push((route, Obstacle::Full)),
             Some(index) => return Ok(Choice { index, route, passed }),
@@ -160,12 +215,19 @@ pub fn choose<'a>(lane: &'a RouteList, routes: &[Standing]) -> Result<Choice<'a>
     Err(passed)
 }
 
+/// When the first of the routes opens; `None` unless all that there are keep their hours.
+pub fn opens_at(passed: impl IntoIterator<Item = Obstacle>) -> Option<Timestamp> {
+    let known = passed.into_iter().filter(|obstacle| *obstacle != Obstacle::Unknown);
+    let closed = known.map(|obstacle| if let Obstacle::Closed(at) = obstacle { Some(at) } else { None });
+    closed.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn standing(name: &str, calls: u32, most: u32) -> Standing {
-        Standing { name: name.into(), calls, most, is_out: false }
+        Standing { name: name.into(), calls, most, is_out: false, opens_at: None }
     }
 
     #[test]
@@ -199,6 +261,26 @@ mod tests {
             Ok(("b".into(), 0, vec![("a", Obstacle::Unknown)])),
             "a route that is gone is passed over"
         );
+    }
+
+    #[test]
+    fn a_fax_waits_for_hours_only_where_all_routes_keep_them() {
+        let at = |hour: i64| Timestamp::from_second(hour * 3600).unwrap();
+        let closed = |hour| Obstacle::Closed(at(hour));
+        assert_eq!(opens_at([closed(7), closed(5)]), Some(at(5)));
+        assert_eq!(opens_at([closed(7), Obstacle::Unknown]), Some(at(7)));
+        assert_eq!(opens_at([closed(7), Obstacle::Full]), None);
+        assert_eq!(opens_at([Obstacle::Unknown]), None);
+        let lane = RouteList::from("a, b");
+        let night = Standing { opens_at: Some(at(5)), ..standing("a", 0, 9) };
+        let chosen = choose(&lane, &[night, standing("b", 0, 1)]).unwrap();
+        assert_eq!((chosen.route, chosen.passed), ("b", vec![("a", closed(5))]));
+        let read: RouteHours = "simulator=Wk2300-0800,Sat,Sun; loopback = Any".parse().unwrap();
+        assert_eq!(read.to_string(), "loopback=Any; simulator=Wk2300-0800,Sat,Sun");
+        assert_eq!(read.of("simulator").unwrap().to_string(), "Wk2300-0800,Sat,Sun");
+        for wrong in ["simulator", "simulator=", "a=Any;a=Any", "a=Any,b=Any"] {
+            assert_eq!(wrong.parse::<RouteHours>(), Err(NotRouteHours), "{wrong}");
+        }
     }
 
     #[test]

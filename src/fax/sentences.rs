@@ -135,6 +135,12 @@ pub fn no_line(passed: impl IntoIterator<Item = Obstacle>) -> &'static str {
     }
 }
 
+/// A fax is outside its hours, or those of all its routes, until then.
+pub fn outside_hours(opens_at: Timestamp) -> String {
+    let at = opens_at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d at %H:%M UTC");
+    format!("It is outside the hours in which it may be sent. They begin on {at}.")
+}
+
 /// A route is out of service.
 pub fn out_of_service(route: &str, health: &Health) -> String {
     let why = health.last.as_ref().map(|last| what_happened(&Fault::of(last.class)));
@@ -153,6 +159,7 @@ pub fn passed_over(route: &str, obstacle: Obstacle) -> String {
     match obstacle {
         Obstacle::Full => format!("all lines of {route} are in use"),
         Obstacle::Out => format!("{route} is out of service"),
+        Obstacle::Closed(_) => format!("{route} is outside its hours"),
         Obstacle::Unknown => format!("there is no {route} any more"),
     }
 }

@@ -17,6 +17,7 @@ pub use self::alter::{Alteration, Unalterable};
 pub use self::group::{Accepted, Pages};
 use super::attempt::{Attempt, CallEnd, Carriage, PageConfirmation, Progress};
 use super::event::Event;
+use super::hours::Hours;
 use super::job::{Job, Priority, State};
 use super::notify::Notify;
 use super::number::FaxNumber;
@@ -124,6 +125,8 @@ pub struct Acceptance {
     pub schedule_at: Option<Timestamp>,
     /// When to give up; by default [`retry::DEADLINE`] after the first send time.
     pub deadline_at: Option<Timestamp>,
+    /// The hours of the week in which it may be sent; any without.
+    pub hours: Option<Hours>,
 }
 
 /// The pages of a new job, in the spool.
@@ -174,6 +177,7 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         group: None,
         second_look: None,
         schedule_at: new.schedule_at.map(whole_ms),
+        hours: new.hours,
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
         next_try_at: None,
         lease_until: None,
@@ -370,6 +374,15 @@ impl Queued {
     pub fn refused(self, fault: Fault, now: Timestamp) -> Moved {
         let state = unfinished(&self.0);
         end_outside_call(self.0, fault, state, now)
+    }
+
+    /// It may not be dialled before this time, outside its hours or those of all its routes: it sleeps
+    /// until then, and its deadline moves along.
+    pub fn outside_hours(mut self, opens_at: Timestamp, now: Timestamp) -> Moved {
+        let closed = opens_at.duration_since(now).max(SignedDuration::ZERO);
+        self.0.deadline_at = whole_ms(self.0.deadline_at.checked_add(closed).unwrap_or(Timestamp::MAX));
+        self.0.next_try_at = Some(whole_ms(opens_at));
+        Moved::to(self.0, State::Scheduled, now)
     }
 
     /// Begins a call through this route.

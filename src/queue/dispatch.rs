@@ -100,6 +100,9 @@ impl Inner {
     async fn round(self: &Arc<Self>, chores: &mut Chores) -> Result<Timestamp, QueueError> {
         let now = self.clock.now();
         let dialling = self.holds_at(now).await?;
+        if self.hours_changed.swap(false, Ordering::AcqRel) {
+            self.db.wake_for_new_hours(now).await?;
+        }
         let agenda = self.db.agenda(&dialling)?;
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if is_due(agenda.wake_at) {
@@ -169,9 +172,10 @@ impl Inner {
             if claimed.is_held || claimed.is_nothing() {
                 return Ok(());
             }
-            let Claimed { claims, refused, .. } = claimed;
+            let Claimed { claims, refused, asleep, .. } = claimed;
             claims.into_iter().for_each(|claim| self.begin_call(claim));
             self.tell_ended(refused).await;
+            asleep.iter().for_each(|moved| self.changes.tell(moved.job().id));
         }
     }
 

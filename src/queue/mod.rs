@@ -183,6 +183,8 @@ struct Inner {
     /// Calls whoever waits in [`Queue::stop`] when a call has ended.
     idle: Wake,
     is_stopping: AtomicBool,
+    /// Whether other hours hold than those that faxes were put to sleep by.
+    hours_changed: AtomicBool,
     calls: Mutex<HashMap<AttemptId, CallUnderWay>>,
     preparing: Mutex<HashMap<Unprepared, Option<AbortHandle>>>,
     answering: idempotency::InFlight,
@@ -243,6 +245,7 @@ impl Queue {
             tuning: RwLock::new(Tuning { station_id, policy, rules }),
             lines,
             is_stopping: AtomicBool::new(false),
+            hours_changed: AtomicBool::new(true),
             calls: Mutex::default(),
             preparing: Mutex::default(),
             answering: idempotency::InFlight::default(),

@@ -41,6 +41,9 @@ impl Foreseen {
     pub fn waiting_for(&self, limits: Limits) -> Option<String> {
         let held = self.hold.as_ref().map(|hold| sentences::held(hold, limits));
         let why = || self.passed.iter().map(|(_, obstacle)| *obstacle);
+        if let Some(at) = routing::opens_at(why()).filter(|_| self.lacks_line && held.is_none()) {
+            return Some(sentences::outside_hours(at));
+        }
         held.or_else(|| self.lacks_line.then(|| sentences::no_line(why()).to_owned()))
     }
 }

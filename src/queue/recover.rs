@@ -130,6 +130,7 @@ mod tests {
                 notify: None,
                 schedule_at: None,
                 deadline_at: None,
+                hours: None,
             },
             now(),
         );

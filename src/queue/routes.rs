@@ -5,11 +5,13 @@
 //! in the transaction that begins a call. That transaction also sees which are out of service.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::{Inner, Queue, QueueError, lock};
 use crate::access::audit::{Action, Context, Target};
 use crate::db::jobs::{RouteRules, Ways};
 use crate::fax::health::Health;
+use crate::fax::hours::Hours;
 use crate::fax::routing::{RouteList, Standing};
 use crate::route::simulator;
 
@@ -39,6 +41,11 @@ impl Queue {
         Ok(routes.into_iter().map(state).collect())
     }
 
+    /// When hours of a fax come next; `None` within them.
+    pub fn opens_at(&self, hours: &Hours) -> Option<Timestamp> {
+        hours.opens_at(self.inner.clock.now(), &TimeZone::system())
+    }
+
     /// Puts a route back into service without waiting for a call that shows that it works; whether it
     /// was out.
     pub async fn restore_route(&self, route: &str, by: &Context) -> Result<bool, QueueError> {
@@ -56,7 +63,8 @@ impl Queue {
 
 impl Inner {
     pub(super) fn routes_now(&self) -> Vec<Standing> {
-        let numbers = self.policy().calls;
+        let settings = self.policy();
+        let (now, zone) = (self.clock.now(), TimeZone::system());
         let calls = lock(&self.calls);
         let standing = |line: &super::Line| {
             let name = line.route.name();
@@ -64,8 +72,9 @@ impl Inner {
             Standing {
                 name: name.to_owned(),
                 calls: u32::try_from(carried).unwrap_or(u32::MAX),
-                most: numbers.of(name).unwrap_or(line.most_calls),
+                most: settings.calls.of(name).unwrap_or(line.most_calls),
                 is_out: false,
+                opens_at: settings.hours.of(name).and_then(|hours| hours.opens_at(now, &zone)),
             }
         };
         self.lines.iter().map(standing).collect()
@@ -78,13 +87,19 @@ impl Inner {
             spending: self.spending_routes(),
             is_scripted: simulator::is_scripted,
             settings: self.policy(),
+            zone: TimeZone::system(),
         }
     }
 
     /// What the end of a call has to know of the routes.
     pub(super) fn ways(&self) -> Ways {
         Ways {
-            open: self.lines.iter().map(|line| line.route.name().to_owned()).collect(),
+            open: self
+                .routes_now()
+                .into_iter()
+                .filter(|route| route.opens_at.is_none())
+                .map(|route| route.name)
+                .collect(),
             // One within the house reaches nothing that could be out of service.
             watched: self.spending_routes(),
         }

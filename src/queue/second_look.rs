@@ -72,7 +72,7 @@ impl Inner {
         // What went well in the house says nothing about telephone numbers.
         let routes = match spends {
             true => self.spending_routes(),
-            false => self.ways().open,
+            false => self.routes_now().into_iter().map(|route| route.name).collect(),
         };
         let found = self.db.second_looks(numbers.clone(), settings.rule, routes, self.clock.now()).await?;
         // A scripted number reaches nobody.

@@ -17,6 +17,7 @@ use crate::convert::Options;
 use crate::crash::{self, Step};
 use crate::db::DbError;
 use crate::fax::group::Recipient;
+use crate::fax::hours::Hours;
 use crate::fax::job::{Job, Priority};
 use crate::fax::notify::Notify;
 use crate::fax::number::FaxNumber;
@@ -56,6 +57,8 @@ pub struct NewFax {
     pub schedule_at: Option<Timestamp>,
     /// When to give up; three hours after the first send time by default.
     pub deadline_at: Option<Timestamp>,
+    /// The hours of the week in which it may be sent; any without.
+    pub hours: Option<Hours>,
     /// What its key may spend; `None` where there is no such limit.
     pub allowance: Option<Allowance>,
     /// The client's name for this request.
@@ -389,6 +392,7 @@ fn acceptance(new: &NewFax, content: transition::Content) -> Acceptance {
         notify: new.notify.clone(),
         schedule_at: new.schedule_at,
         deadline_at: new.deadline_at,
+        hours: new.hours.clone(),
     }
 }
 
@@ -425,6 +429,7 @@ mod tests {
             notify: None,
             schedule_at: None,
             deadline_at: None,
+            hours: None,
             allowance,
             idempotency: None,
         }

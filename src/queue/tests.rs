@@ -149,6 +149,7 @@ impl Site {
             notify: None,
             schedule_at: None,
             deadline_at: None,
+            hours: None,
             allowance: None,
             idempotency: None,
         }

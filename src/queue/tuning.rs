@@ -4,6 +4,7 @@
 //! begins, so that a change holds from the next call, round or question on.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{Inner, Queue};
 use crate::fax::policy::Settings;
@@ -23,7 +24,12 @@ pub struct Tuning {
 impl Queue {
     /// Works by these settings from now on, and looks at what they let be dialled.
     pub fn tune(&self, tuning: Tuning) {
-        *self.inner.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
+        let mut current = self.inner.tuning.write().unwrap_or_else(PoisonError::into_inner);
+        if current.policy.hours != tuning.policy.hours {
+            self.inner.hours_changed.store(true, Ordering::Release);
+        }
+        *current = tuning;
+        drop(current);
         self.inner.call_dispatcher();
     }
 }

@@ -224,3 +224,49 @@ async fn a_line_out_of_service_is_told_and_can_be_put_back() {
     assert_eq!(rows["rows"][0]["action"], "route.restored");
     http.json(Method::POST, "/admin/routes/none/restore", BOOTSTRAP, json!({})).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_fax_waits_for_its_hours_and_those_of_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let hour = |ahead: i8| (jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour() + ahead) % 24;
+    // Two hours a day that are not near.
+    let later = format!("{:02}00-{:02}30", hour(8), hour(8));
+    let of_line = format!("simulator:2=Any{later}");
+    let env =
+        [("TZ", "UTC"), ("PAGEWIRE_ROUTES", "simulator:2, simulator"), ("PAGEWIRE_HOURS", of_line.as_str())];
+    let serve = Serve::start(folder.path(), "loopback", &env).await;
+    let http = &serve.http;
+    let send = async |fields: &[(&str, &str)]| {
+        let fields = [&[("to", "+15551234567")], fields].concat();
+        let (media_type, body) = form(&fields, &[&pdf(1)]);
+        let headers = [("x-api-key", BOOTSTRAP), ("content-type", media_type.as_str())];
+        http.call(Method::POST, "/fax", &headers, body).await
+    };
+    let dry_run = send(&[("dry_run", "1")]).await.expect(200).json();
+    assert_eq!(dry_run["route"], "simulator");
+    assert_eq!(
+        dry_run["why"],
+        "it is the first of line.routes that can take it now; simulator:2 is outside its hours"
+    );
+    let sentence = "It is outside the hours in which it may be sent. They begin on ";
+    let dry_run = send(&[("dry_run", "1"), ("hours", &later)]).await.expect(200).json();
+    assert!(dry_run["waiting_for"].as_str().unwrap().starts_with(sentence), "{dry_run}");
+    let fax = send(&[("hours", &later)]).await.expect(202).json();
+    assert_eq!(fax["hours"], format!("Any{later}"));
+    let path = format!("/fax/{}", fax["id"].as_str().unwrap());
+    let mut asleep = fax;
+    while asleep["state"] != "scheduled" {
+        asleep = http.get(&format!("{path}?wait=1"), BOOTSTRAP).await.expect(200).json();
+    }
+    assert_eq!(asleep["modifier"], "outside_hours");
+    assert!(asleep["waiting_for"].as_str().unwrap().starts_with(sentence), "{asleep}");
+    assert!(asleep["deadline_at"].as_str() > asleep["next_try_at"].as_str(), "{asleep}");
+    let refused = send(&[("hours", "Monday 8-9")]).await.expect(422).json();
+    let said = refused.to_string();
+    assert!(
+        said.contains("'hours' must be days (Mon to Sun") && said.contains("Wk2300-0800,Sat,Sun"),
+        "{said}"
+    );
+    let shown = http.get("/admin/routes", BOOTSTRAP).await.expect(200).json();
+    assert_eq!(shown["routes"][0]["state"], "outside_hours");
+}

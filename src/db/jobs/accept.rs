@@ -14,10 +14,10 @@ use crate::fax::transition::{Accepted, Moved, Stage};
 
 const INSERT: &str = "INSERT INTO jobs (id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, status, priority, \
      rank, resolution, quality, pages, document_id, source_ids, source_sha256, tag, resend_of, notify, group_id, second_look, \
-     schedule_at, deadline_at, next_try_at, created_at, updated_at) \
+     schedule_at, hours, deadline_at, next_try_at, created_at, updated_at) \
      VALUES (:id, :owner_id, :key_id, :to_raw, :to_e164, :route, :routes, :lane, :state, :status, :priority, \
      :rank, :resolution, :quality, :pages, :document_id, :source_ids, :source_sha256, :tag, :resend_of, :notify, :group_id, :second_look, \
-     :schedule_at, :deadline_at, :next_try_at, :created_at, :updated_at)";
+     :schedule_at, :hours, :deadline_at, :next_try_at, :created_at, :updated_at)";
 
 impl Db {
     /// Stores a new job with its event and, if the client named its request, the answer it gets;
@@ -133,6 +133,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, moved: &Moved) -> Result<(),
         ":group_id": optional(job.group.as_ref()),
         ":second_look": job.second_look.as_ref().map(to_json),
         ":schedule_at": job.schedule_at.map(to_ms),
+        ":hours": job.hours.as_ref().map(ToString::to_string),
         ":deadline_at": to_ms(job.deadline_at),
         ":next_try_at": job.next_try_at.map(to_ms),
         ":created_at": to_ms(job.created_at),

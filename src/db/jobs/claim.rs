@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{read_all, store};
@@ -18,7 +19,7 @@ use crate::fax::job::Job;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Fault;
 use crate::fax::policy::{Reach, Settings, Verdict, verdict};
-use crate::fax::routing::{self, RouteList, Standing};
+use crate::fax::routing::{self, Obstacle, RouteList, Standing};
 use crate::fax::transition::{Moved, Stage};
 
 /// Jobs passed over in one write: the writer serves others in between.
@@ -40,6 +41,8 @@ pub struct Claimed {
     pub claims: Vec<Claim>,
     /// Jobs that ended, because their numbers may not be dialled any more.
     pub refused: Vec<Moved>,
+    /// Jobs that sleep until their hours, or those of all their routes.
+    pub asleep: Vec<Moved>,
     /// Jobs found to be held back by another one to their number.
     pub blocked: u32,
     /// Whether nothing was looked at, because no call may begin.
@@ -49,7 +52,7 @@ pub struct Claimed {
 impl Claimed {
     /// Whether looking again would find the same.
     pub fn is_nothing(&self) -> bool {
-        self.claims.is_empty() && self.refused.is_empty() && self.blocked == 0
+        self.claims.is_empty() && self.refused.is_empty() && self.asleep.is_empty() && self.blocked == 0
     }
 }
 
@@ -64,17 +67,26 @@ pub struct RouteRules {
     pub is_scripted: fn(&FaxNumber) -> bool,
     /// What the configuration says.
     pub settings: Settings,
+    /// The time zone of faxes' hours.
+    pub zone: TimeZone,
 }
 
 impl RouteRules {
     /// The rules of routes that cost nothing, play no scripts and have lines enough.
     pub fn free(routes: &str) -> Self {
-        let standing = |name: &str| Standing { name: name.into(), calls: 0, most: u32::MAX, is_out: false };
+        let standing = |name: &str| Standing {
+            name: name.into(),
+            calls: 0,
+            most: u32::MAX,
+            is_out: false,
+            opens_at: None,
+        };
         Self {
             routes: RouteList::from(routes).names().map(standing).collect(),
             spending: Vec::new(),
             is_scripted: |_| false,
             settings: Settings::default(),
+            zone: TimeZone::UTC,
         }
     }
 
@@ -94,17 +106,22 @@ impl RouteRules {
 }
 
 impl Db {
-    /// Whether a job could be dialled now that may take one of these routes.
+    /// Whether a job could be dialled now that may take one of these routes, or has to sleep until their
+    /// hours.
     pub fn has_ready(&self, mut routes: Vec<Standing>, now: Timestamp) -> Result<bool, DbError> {
         self.point(|connection| {
             routes::mark(connection, &mut routes, now)?;
-            Ok(lanes(connection)?.iter().any(|lane| routing::choose(lane, &routes).is_ok()))
+            Ok(lanes(connection)?.iter().any(|lane| match routing::choose(lane, &routes) {
+                Ok(_) => true,
+                Err(passed) => opens_at(passed).is_some(),
+            }))
         })
     }
 
     /// Takes up to `slots` jobs for a call, best rank first and oldest first, each over the first
     /// route of its list that has a line free. A job whose number is engaged or has an older fax
-    /// waiting is marked blocked instead; one whose number may not be dialled ends.
+    /// waiting is marked blocked instead; one whose number may not be dialled ends; one outside its hours
+    /// sleeps until they come.
     pub async fn claim_ready(
         &self,
         mut rules: RouteRules,
@@ -120,8 +137,18 @@ impl Db {
                 Room::OnlyFree => ready.lanes.retain(|lane| !rules.spends(&lane.routes)),
                 Room::Calls(room) => slots = slots.min(room),
             }
-            while slots > 0 && (claimed.refused.len() as u32) + claimed.blocked < MOST_PASSED_OVER {
+            put_to_sleep(transaction, &mut ready, &rules, &mut claimed, now)?;
+            let passed_over =
+                |claimed: &Claimed| claimed.refused.len() + claimed.asleep.len() + claimed.blocked as usize;
+            while slots > 0 && passed_over(&claimed) < MOST_PASSED_OVER as usize {
                 let Some((job, route)) = ready.next(transaction, &rules.routes, slots)? else { break };
+                let opens_at = job.hours.as_ref().and_then(|hours| hours.opens_at(now, &rules.zone));
+                if let (Some(at), Stage::Queued(queued)) = (opens_at, Stage::of(job.clone())) {
+                    let moved = queued.outside_hours(at, now);
+                    store(transaction, &moved)?;
+                    claimed.asleep.push(moved);
+                    continue;
+                }
                 if is_engaged(transaction, &job)? {
                     transaction
                         .prepare_cached("UPDATE jobs SET blocked = 1 WHERE seq = ?1")?
@@ -149,6 +176,33 @@ impl Db {
         })
         .await
     }
+}
+
+/// When the first route of a list opens, where all of them keep their hours.
+fn opens_at(passed: Vec<(&str, Obstacle)>) -> Option<Timestamp> {
+    routing::opens_at(passed.into_iter().map(|(_, obstacle)| obstacle))
+}
+
+/// Puts a batch of jobs to sleep whose routes are all outside their hours.
+fn put_to_sleep(
+    transaction: &Transaction<'_>,
+    ready: &mut Ready,
+    rules: &RouteRules,
+    claimed: &mut Claimed,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    for lane in &mut ready.lanes {
+        let Err(passed) = routing::choose(&lane.routes, &rules.routes) else { continue };
+        let Some(at) = opens_at(passed) else { continue };
+        lane.first(transaction, MOST_PASSED_OVER)?;
+        for job in lane.next.drain(..) {
+            let Stage::Queued(queued) = Stage::of(job) else { continue };
+            let moved = queued.outside_hours(at, now);
+            store(transaction, &moved)?;
+            claimed.asleep.push(moved);
+        }
+    }
+    Ok(())
 }
 
 /// The lists of routes that jobs have which could be dialled, each once.
@@ -273,9 +327,12 @@ fn is_engaged(transaction: &Transaction<'_>, job: &Job) -> Result<bool, DbError>
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::super::tests::{add, finish, new_job, now, open};
     use super::*;
     use crate::fax::attempt::CallEnd;
+    use crate::fax::hours::Hours;
     use crate::fax::job::{Priority, State};
     use crate::fax::transition::Acceptance;
 
@@ -329,6 +386,46 @@ mod tests {
         assert_eq!(taken[2], named(&[(4, "a")]));
         assert_eq!(taken[3], named(&[(6, "a")]));
         assert!(taken[4].is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_outside_the_hours_sleeps_and_loses_no_time() {
+        let (_folder, db) = open();
+        // Noon on a Thursday.
+        let night: Hours = "Wk2300-0800,Sat,Sun".parse().unwrap();
+        let opens_at = now() + SignedDuration::from_hours(11);
+        let add = async |n: u32, list: &str, hours: Option<Hours>| {
+            let to = format!("+155500000{n:02}").parse().unwrap();
+            let new = Acceptance { to, route: list.into(), hours, ..new_job() };
+            db.insert_job(crate::fax::transition::accept(new, now()), None).await.unwrap()
+        };
+        let own = add(1, "b", Some(night.clone())).await;
+        let of_route = add(2, "a", None).await;
+        let other = add(3, "a, b", None).await;
+        let mut rules = RouteRules::free("a, b");
+        rules.routes[0].opens_at = night.opens_at(now(), &rules.zone);
+        assert!(db.has_ready(rules.routes.clone(), now()).unwrap());
+        let claimed = db.claim_ready(rules.clone(), 9, now()).await.unwrap();
+        assert_eq!(claimed.claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [other.id]);
+        assert_eq!(claimed.asleep.len(), 2);
+        for job in [&own, &of_route] {
+            let asleep = db.job(job.id).unwrap().unwrap();
+            assert_eq!((asleep.state, asleep.waits_for_hours()), (State::Scheduled, Some(opens_at)));
+            assert_eq!(asleep.deadline_at, opens_at + SignedDuration::from_hours(3), "as if it came then");
+        }
+        assert!(!db.has_ready(rules.routes, now()).unwrap());
+
+        // Hours that change are looked at at once, and cost nothing either.
+        let later = now() + SignedDuration::from_hours(1);
+        db.wake_for_new_hours(later).await.unwrap();
+        assert_eq!(db.wake_due(later).await.unwrap().len(), 2);
+        assert_eq!(db.job(of_route.id).unwrap().unwrap().deadline_at, later + SignedDuration::from_hours(3));
+        let claimed = db.claim_ready(RouteRules::free("a, b"), 9, later).await.unwrap();
+        assert_eq!((claimed.claims.len(), claimed.asleep.len()), (1, 1));
+        assert_eq!(claimed.claims[0].job.id, of_route.id);
+        assert_eq!(db.wake_due(opens_at).await.unwrap().len(), 1);
+        let claimed = db.claim_ready(RouteRules::free("a, b"), 9, opens_at).await.unwrap();
+        assert_eq!(claimed.claims[0].job.id, own.id);
     }
 
     #[tokio::test]

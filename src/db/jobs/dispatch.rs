@@ -166,6 +166,18 @@ impl Db {
         .await
     }
 
+    /// Has the faxes looked at that sleep until hours that may no longer be the same; they give back what
+    /// of their deadline was for the rest of that sleep.
+    pub async fn wake_for_new_hours(&self, now: Timestamp) -> Result<(), DbError> {
+        self.write(move |transaction| {
+            let asleep = "UPDATE jobs SET deadline_at = deadline_at - (next_try_at - ?1), next_try_at = ?1 \
+                 WHERE state = 'scheduled' AND next_try_at > ?1 AND next_try_at IS NOT schedule_at";
+            transaction.execute(asleep, [to_ms(now)])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Gives up jobs whose deadline has passed, a batch of them, but for those that `dialling` keeps
     /// waiting; answers what became of them.
     pub async fn expire_due(&self, dialling: &Dialling, now: Timestamp) -> Result<Vec<Moved>, DbError> {

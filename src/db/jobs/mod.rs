@@ -35,7 +35,7 @@ use crate::id::{DocumentId, JobId};
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, deadline_at, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, hours, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
@@ -285,6 +285,7 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
             })
             .transpose()?,
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
+        hours: row.get::<_, Option<String>>(next())?.map(|text| parse(&text, "jobs.hours")).transpose()?,
         deadline_at: time(row.get(next())?)?,
         next_try_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         lease_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
@@ -360,6 +361,7 @@ pub(super) mod tests {
             notify: Notify::new(When::Both, vec!["desk@example.org".parse().unwrap()]),
             schedule_at: None,
             deadline_at: None,
+            hours: None,
         }
     }
 
@@ -379,7 +381,7 @@ pub(super) mod tests {
         let sources = vec![DocumentId::new(), DocumentId::new()];
         let later = now() + SignedDuration::from_hours(1);
         for content in [Content::Ready(DocumentId::new(), 3), Content::Sources(sources.clone())] {
-            let new = Acceptance { content, schedule_at: Some(later), ..new_job() };
+            let new = Acceptance { content, schedule_at: Some(later), hours: "Wk".parse().ok(), ..new_job() };
             let stored = db.insert_job(accept(new, now()), None).await.unwrap();
             assert_eq!(db.job(stored.id).unwrap().unwrap(), stored);
             let moved = db.move_job(stored.id, |stage| stage.cancel("a test", now())).await.unwrap().unwrap();

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use self::ranges::{Range, UnknownRange};
 use super::dialling::Limits;
 use super::number::{CountryCode, FaxNumber};
-use super::routing::Capacities;
+use super::routing::{Capacities, RouteHours};
 use super::second_look;
 
 /// Most digits of a number, and so of a prefix.
@@ -39,6 +39,8 @@ pub struct Settings {
     pub second_look: second_look::Settings,
     /// Calls at once on those routes that have a number of their own.
     pub calls: Capacities,
+    /// The hours of those routes that keep some.
+    pub hours: RouteHours,
 }
 
 /// What a call would reach.

@@ -24,6 +24,7 @@ pub(in crate::fax) fn acceptance(content: Content) -> Acceptance {
         notify: None,
         schedule_at: None,
         deadline_at: None,
+        hours: None,
     }
 }
 

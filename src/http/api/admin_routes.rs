@@ -37,7 +37,7 @@ pub(in crate::http) struct RouteList {
 #[schema(as = Route)]
 pub(in crate::http) struct RouteView {
     name: String,
-    /// `in_service`, `out_of_service`, or `probing` of one that was out and takes one call to see.
+    /// `in_service`, `outside_hours`, `out_of_service`, or `probing` of one that was out and takes one call to see.
     state: &'static str,
     /// Its place among those that faxes of live keys take, from 1; null when they do not take it.
     place: Option<usize>,
@@ -47,6 +47,9 @@ pub(in crate::http) struct RouteView {
     most_calls: u32,
     /// Whether its calls cost money.
     spends: bool,
+    /// When its hours come next; null within them.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    opens_at: Option<Timestamp>,
     /// Calls that failed in a row.
     failures: u32,
     /// How the last one failed, for a person; null since a call worked.
@@ -67,6 +70,7 @@ impl RouteView {
         let last = health.last.as_ref();
         Self {
             state: match health.out {
+                None if standing.opens_at.is_some() => "outside_hours",
                 None => "in_service",
                 Some(_) if standing.is_out && standing.calls == 0 => "out_of_service",
                 Some(_) => "probing",
@@ -76,6 +80,7 @@ impl RouteView {
             calls: standing.calls,
             most_calls: standing.most,
             spends,
+            opens_at: standing.opens_at,
             failures: health.failures,
             last_failure: last.map(sentences::last_failure),
             last_failure_at: last.map(|last| last.at),

@@ -231,6 +231,7 @@ async fn send_again(
         notify: first.notify.clone().or_else(|| request.app.config().mail.default_notify()),
         schedule_at: None,
         deadline_at: None,
+        hours: None,
         allowance: request.app.keys().allowance(&request.caller),
         idempotency,
     };

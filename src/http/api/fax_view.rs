@@ -16,6 +16,7 @@ use crate::fax::notify::When;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Outcome;
 use crate::fax::policy::Verdict;
+use crate::fax::routing;
 use crate::fax::second_look::FoundIn;
 use crate::fax::sentences;
 use crate::http::error::ApiError;
@@ -49,7 +50,7 @@ pub(in crate::http) struct FaxView {
     /// Whether another fax to this number holds it back.
     blocked: bool,
     /// What keeps it from being dialled although its turn has come: `blocked`, `paused`,
-    /// `spending_limit`, `no_line`, or `second_look` of one that is held until somebody has looked at its number;
+    /// `spending_limit`, `no_line`, `outside_hours`, or `second_look` of one that is held until somebody has looked at its number;
     /// null when nothing does.
     modifier: Option<&'static str>,
     /// The same as a sentence.
@@ -79,6 +80,8 @@ pub(in crate::http) struct FaxView {
     key_id: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     schedule_at: Option<Timestamp>,
+    /// The hours of the week in which it may be sent, in the appliance's time zone; null is any.
+    hours: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     deadline_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -95,8 +98,11 @@ impl FaxView {
         let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
         let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
         let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
-        let full = dialling.lacks_line(job).map(|why| ("no_line", sentences::no_line(why).to_owned()));
-        let (modifier, waiting_for) = look.or(held).or(sibling).or(full).unzip();
+        let why = dialling.lacks_line(job);
+        let opens_at = job.waits_for_hours().or_else(|| routing::opens_at(why.clone()?));
+        let closed = opens_at.map(|at| ("outside_hours", sentences::outside_hours(at)));
+        let full = why.map(|why| ("no_line", sentences::no_line(why).to_owned()));
+        let (modifier, waiting_for) = look.or(held).or(sibling).or(closed).or(full).unzip();
         let ended_badly = job.state.is_final() && job.state != State::Delivered;
         Self {
             id: job.id.to_string(),
@@ -126,6 +132,7 @@ impl FaxView {
             group: job.group.map(|id| id.to_string()),
             key_id: job.key_id.clone(),
             schedule_at: job.schedule_at,
+            hours: job.hours.as_ref().map(ToString::to_string),
             deadline_at: job.deadline_at,
             next_try_at: job.next_try_at,
             outcome: job.outcome.as_ref().map(OutcomeView::from),

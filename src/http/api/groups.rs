@@ -12,7 +12,7 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::fax_view::{DryRun, FaxView, PolicyVerdict};
-use super::send::{refused, why_route};
+use super::send::{outside_hours, refused, why_route};
 use super::{answer, delete, get, id, json, query};
 use crate::access::scopes::Scope;
 use crate::app::App;
@@ -357,7 +357,7 @@ pub(super) async fn dry_run(
         seconds_per_page: DryRun::seconds(pages),
         spends: foreseen.spends,
         quota: overspent.map(|over| over.to_string()),
-        waiting_for: foreseen.waiting_for(limits),
+        waiting_for: foreseen.waiting_for(limits).or_else(|| outside_hours(request, new)),
         dry_run: true,
     };
     json(StatusCode::OK, &body)

@@ -206,6 +206,7 @@ async fn send_on(
         notify: request.app.config().mail.default_notify(),
         schedule_at: None,
         deadline_at: None,
+        hours: None,
         allowance: request.app.keys().allowance(&request.caller),
         idempotency,
     };

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::codec::page::Resolution;
 use crate::convert::{Options, Quality};
 use crate::fax::cover::Cover;
+use crate::fax::hours::{self, Hours};
 use crate::fax::job::Priority;
 use crate::fax::notify::{Address, Notify, When};
 use crate::fax::number::FaxNumber;
@@ -70,6 +71,10 @@ pub(in crate::http) struct SendForm {
     /// Give up at this time; by default three hours after the first send time
     #[schema(value_type = Option<String>, format = DateTime)]
     deadline: Option<String>,
+    /// Send within these hours of the week alone, in the appliance's time zone: days (`Mon` to `Sun`, `Wk` for
+    /// Monday to Friday, `Any`) with hours or without, separated by commas; its deadline waits with it
+    #[schema(example = "Wk2300-0800,Sat,Sun")]
+    hours: Option<String>,
     /// `1`: a cover page comes first, with the fields below
     cover: Option<String>,
     /// On the cover page: what it is about
@@ -148,6 +153,7 @@ async fn carry_out(
         notify: order.notify,
         schedule_at: order.schedule_at,
         deadline_at: order.deadline_at,
+        hours: order.hours,
         allowance: request.app.keys().allowance(&request.caller),
         idempotency: order.idempotency,
     };
@@ -230,11 +236,17 @@ async fn dry_run(request: &Permitted, new: &NewFax, group: Option<Recipients>) -
         spends: foreseen.spends,
         policy: PolicyVerdict::from(&foreseen.verdict),
         quota: foreseen.overspent.map(|over| over.to_string()),
-        waiting_for: foreseen.waiting_for(limits),
+        waiting_for: foreseen.waiting_for(limits).or_else(|| outside_hours(request, new)),
         second_look: look.map(|look| sentences::second_look(&new.to, &look, None)),
         dry_run: true,
     };
     json(StatusCode::OK, &body)
+}
+
+/// What a fax would wait for that has hours of its own.
+pub(super) fn outside_hours(request: &Permitted, new: &NewFax) -> Option<String> {
+    let opens_at = request.app.queue().opens_at(new.hours.as_ref()?)?;
+    Some(sentences::outside_hours(opens_at))
 }
 
 /// Why a fax of this caller would take the route it would take.
@@ -262,6 +274,7 @@ struct Order {
     tag: Option<String>,
     schedule_at: Option<Timestamp>,
     deadline_at: Option<Timestamp>,
+    hours: Option<Hours>,
     dry_run: bool,
     cover: Option<Cover>,
     preview: Option<PreviewId>,
@@ -317,6 +330,7 @@ impl Order {
             tag: tag(upload)?,
             schedule_at,
             deadline_at,
+            hours: word(upload, "hours", hours::ALLOWED, |text| text.parse().ok())?,
             dry_run: word(upload, "dry_run", "1 or 0", truth)?.unwrap_or(false),
             notify,
             cover,

@@ -23,7 +23,7 @@ const FRAMING_BYTES: u64 = 64 * 1024 + GROUP_NUMBERS as u64 * 256;
 /// The field that may come many times.
 const TO: &str = "to";
 /// Fields `POST /fax` knows.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     TO,
     "resolution",
     "quality",
@@ -31,6 +31,7 @@ const FIELDS: [&str; 19] = [
     "tag",
     "schedule_at",
     "deadline",
+    "hours",
     "dry_run",
     "route",
     "from",

@@ -47,6 +47,7 @@ fn unprepared(upload: DocumentId) -> Acceptance {
         notify: None,
         schedule_at: None,
         deadline_at: None,
+        hours: None,
     }
 }
 

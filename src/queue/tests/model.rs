@@ -175,6 +175,7 @@ impl World {
             notify: None,
             schedule_at: self.random.random_bool(0.2).then(|| self.now + minutes),
             deadline_at: None,
+            hours: None,
         };
         let job = self.db.insert_job(transition::accept(new, self.now), None).await.unwrap();
         self.order.push(job.id);

@@ -130,6 +130,7 @@ pub fn fax(to: &str, route: &str, page_count: u32) -> NewFax {
         notify: None,
         schedule_at: None,
         deadline_at: None,
+        hours: None,
         allowance: None,
         idempotency: None,
     }

@@ -45,6 +45,7 @@ function ending(fax: Fax): string {
 function heldBack(modifier: string): string {
   const words: Record<string, string> = {
     blocked: "after another to this number",
+    outside_hours: "outside its hours",
     no_line: "all lines are in use",
     paused: "dialling is paused",
     spending_limit: "limit reached",

@@ -62,6 +62,7 @@ const WORDS: Record<string, Words> = {
   },
   "line.routes": { label: "Lines, in order", hint: "Where there are several: tried from left to right, with commas between. Nothing for the one above." },
   "line.calls": { label: "Calls at once on a line", hint: "Like simulator=4. A line that is not named has its own number." },
+  "line.hours": { label: "Hours of a line", hint: "Like simulator=Wk2300-0800,Sat,Sun: faxes wait for them. Nothing is always." },
   "line.station_id": { label: "Own fax number", hint: "What the other machine's display shows: digits, spaces and +, up to 20." },
   "line.header": { label: "Name on top of each page", hint: "Up to 50 characters, such as the name of the office." },
   "line.country_code": { label: "Country", hint: "Numbers that are given without a country code belong to this one." },
