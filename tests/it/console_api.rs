@@ -161,7 +161,8 @@ async fn settings_change_at_once_last_over_a_restart_and_say_what_overrides_them
     );
     assert!(!export.contains(BOOTSTRAP));
     let all = http.get("/admin/settings", BOOTSTRAP).await.expect(200);
-    assert_eq!(all.json()["secrets"], json!([{"name": "API_KEY", "set": true}]));
+    let secrets = json!([{"name": "API_KEY", "set": true}, {"name": "PAGEWIRE_MAIL_PASSWORD", "set": false}]);
+    assert_eq!(all.json()["secrets"], secrets);
     assert!(!String::from_utf8_lossy(&all.body).contains(BOOTSTRAP));
 
     assert_eq!(serve.terminate(), Some(0));

@@ -26,6 +26,7 @@ use pagewire::http;
 use pagewire::http::server::Server;
 use pagewire::id::{AttemptId, JobId};
 use pagewire::inbound::Inbox;
+use pagewire::mail::Post;
 use pagewire::net::http_client::HttpClient;
 use pagewire::queue::{self, Line, Queue};
 use pagewire::route::{BoxFuture, Call, EndEarly, Route, Settled};
@@ -183,6 +184,7 @@ impl Site {
         };
         let line = Line { route: Box::new(trunk.clone()), most_calls: CHANNELS };
         let queue = Queue::open_on(parts, vec![line]).await.unwrap();
+        let post = Post::new(db.clone(), clock.clone(), config.mail.clone());
         let webhooks = Webhooks::new(db.clone(), clock.clone(), sealing.seal(), HttpClient::default());
         let (stopping, stopping_seen) = watch::channel(false);
         let address = free_address();
@@ -200,6 +202,7 @@ impl Site {
             queue,
             inbox,
             webhooks,
+            post,
             certificates: None,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             started_at: clock.now(),

@@ -157,8 +157,8 @@ pub(super) fn hold_all(
     Ok(held)
 }
 
-/// Writes what a transition made, with its events; the end of a job, or its holding, frees its
-/// number.
+/// Writes what a transition made, with its events; the end of a job, its holding, or its sleep until
+/// a time of its own frees its number.
 fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
     let job = moved.job();
     let counters = &job.counters;
@@ -194,7 +194,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         return Err(DbError::Conflict);
     }
     // One that comes back to the queue goes behind a better one that it held back while it slept.
-    if job.state.is_final() || matches!(job.state, State::Held | State::Queued) {
+    if job.state.is_final() || matches!(job.state, State::Held | State::Queued | State::Scheduled) {
         transaction.prepare_cached(UNBLOCK_NEXT)?.execute([job.to.as_e164()])?;
     }
     events::append(transaction, moved.events())?;

@@ -229,10 +229,12 @@ pub(super) fn own_job(request: &Permitted, text: &str) -> Result<Job, ApiError> 
 /// A fax's pages as a PDF, G4 strips untouched.
 pub(super) async fn pdf_of(request: &Permitted, job: &Job) -> Result<Response, ApiError> {
     if job.document.is_none() {
-        return Err(ApiError::new(
-            &FAX_NOT_FOUND,
-            "The document is still being prepared; try again in a moment.",
-        ));
+        let why = if job.state.is_final() {
+            "This fax has no pages: its document did not become any."
+        } else {
+            "The document is still being prepared; try again in a moment."
+        };
+        return Err(ApiError::new(&FAX_NOT_FOUND, why));
     }
     let pages = request.app.queue().pages(job).await?;
     request.viewed(job.id, Snapshot::new().with("format", "pdf")).await?;

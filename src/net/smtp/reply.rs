@@ -34,7 +34,10 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text: String = self.lines.join(" ").chars().take(SHOWN).collect();
-        write!(f, "{} {}", self.code, text.trim())
+        match text.trim() {
+            "" => write!(f, "{}", self.code),
+            text => write!(f, "{} {text}", self.code),
+        }
     }
 }
 

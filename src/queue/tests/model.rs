@@ -538,6 +538,7 @@ impl World {
             for id in self.order.clone() {
                 if self.job(id).state == State::Held {
                     self.db.move_job(id, move |stage| stage.release(now)).await.unwrap().unwrap();
+                    self.faxes.get_mut(&id).unwrap().failed.clear();
                 }
             }
             self.do_what_is_due().await;
