@@ -134,20 +134,24 @@ async fn told(site: &Site) -> Vec<String> {
 async fn a_line_that_keeps_failing_rests_until_a_call_gets_through() {
     let folder = tempfile::tempdir().unwrap();
     let is_down = Arc::new(AtomicBool::new(true));
-    let trunk = |name, is_down| Line { route: Box::new(Trunk { name, is_down }), most_calls: 1 };
+    let trunk = |name, is_down| Line { route: Box::new(Trunk { name, is_down }), most_calls: 2 };
     let lines = || vec![trunk("simulator:2", is_down.clone()), trunk("simulator:3", Arc::default())];
     let site = Site::open_on(folder.path(), start(), lines()).await;
-    let mut faxes = Vec::new();
-    for n in 0..6 {
-        faxes.push(site.submit(fax(&format!("+1212555010{n}"), "simulator:2, simulator:3", 1)).await);
-    }
     site.queue.start();
+    let submit = |n| site.submit(fax(&format!("+1212555010{n}"), "simulator:2, simulator:3", 1));
+    let mut faxes = Vec::new();
+    for n in 0..5 {
+        let id = submit(n).await;
+        site.until(id, |job| job.route == "simulator:3").await;
+        faxes.push(id);
+    }
+    // Five failures are enough to leave it alone; a minute later one call would be let through.
+    faxes.push(submit(5).await);
     for (n, id) in faxes.into_iter().enumerate() {
         let (job, attempts) = site.end_of(id).await;
         assert_eq!((job.state, job.counters.dials), (State::Delivered, 1));
         let through: Vec<_> = attempts.iter().map(|call| call.route.as_str()).collect();
         let both = ["simulator:2", "simulator:3"];
-        // Five failures are enough to leave it alone.
         assert_eq!(through, if n < 5 { &both[..] } else { &both[1..] }, "fax {n}");
     }
     assert_eq!(told(&site).await, ["route.out_of_service"]);

@@ -45,8 +45,11 @@ impl Got {
     }
 }
 
+/// What a server says to a command in place of the usual reply.
+type Answering = dyn FnMut(&str) -> Option<&'static str> + Send;
+
 struct Shared {
-    answer: Mutex<Box<dyn FnMut(&str) -> Option<&'static str> + Send>>,
+    answer: Mutex<Box<Answering>>,
     tell: mpsc::UnboundedSender<Got>,
     acceptor: TlsAcceptor,
 }
