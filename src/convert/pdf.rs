@@ -37,6 +37,10 @@ const UNITS_PER_INCH: f64 = 72.0;
 /// fonts of a chapter, few enough for a scan on every page.
 const PAGES_PER_OPENING: usize = 25;
 
+/// Decoded content of one page. The densest drawings have some tens of megabytes; what has more was made
+/// to keep readers busy.
+const MAX_CONTENT_BYTES: usize = 256 << 20;
+
 /// Coverage, of 255, from which a pixel of a line or an area counts as painted. At one half, rules of less
 /// than half a pixel come and go with their position; at this, 0.2 pt rules stay.
 const PAINT_COVERAGE: u8 = 80;
@@ -130,8 +134,17 @@ impl<'a> PageRenderer<'a> {
         let inches = |units: f32| f64::from(units) * user_unit / UNITS_PER_INCH;
         let resolution = self.options.resolution;
         let placement = place(inches(width), inches(height), resolution, number)?;
-        if page.raw().contains_key(CONTENTS) && page.page_stream().is_none() {
-            return Err(ConvertError::damaged_page(number, "its content cannot be decoded"));
+        match page.page_stream() {
+            None if page.raw().contains_key(CONTENTS) => {
+                return Err(ConvertError::damaged_page(number, "its content cannot be decoded"));
+            }
+            Some(content) if content.len() > MAX_CONTENT_BYTES => {
+                return Err(ConvertError::TooLarge {
+                    page: Some(number),
+                    dimensions: format!("its content is {} MiB", content.len() >> 20),
+                });
+            }
+            _ => {}
         }
 
         let transform = page_to_fax(page, &placement);

@@ -68,7 +68,8 @@ async fn each_ends_in_time_and_nobody_else_notices() {
                 let fax = demo.http.finished(&demo.api_key, &id).await;
                 // Some are harmless once their loops are cut: then they are faxes like others.
                 let class = fax["outcome"]["class"].as_str().unwrap();
-                assert!(matches!(class, "document" | "delivered"), "{name}: {fax}");
+                let is_harmless = class == "delivered" && !name.contains("Flate");
+                assert!(class == "document" || is_harmless, "{name}: {fax}");
                 fax["outcome"]["human"].as_str().unwrap().to_owned()
             }
             other => panic!("{name}: status {other}: {:?}", answer.body),
