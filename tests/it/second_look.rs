@@ -22,6 +22,10 @@ async fn a_near_miss_waits_until_somebody_has_looked() {
     let headers = [("x-api-key", sender), ("content-type", media_type.as_str())];
     let dry = http.call(Method::POST, "/fax", &headers, body).await.expect(200).json();
     assert_eq!(dry["second_look"], striking);
+    let (media_type, body) = form(&[("to", "+15552017789")], &[&pdf(1)]);
+    let headers = [("x-api-key", sender), ("content-type", media_type.as_str())];
+    let preview = http.call(Method::POST, "/previews", &headers, body).await.expect(200).json();
+    assert_eq!(preview["destination"]["second_look"], striking);
 
     let fax = http.send_fax(sender, "+15552017789", &pdf(1)).await.expect(202).json();
     let path = format!("/fax/{}", fax["id"].as_str().unwrap());

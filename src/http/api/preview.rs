@@ -25,7 +25,7 @@ use crate::codec::page::{FaxPage, Resolution};
 use crate::convert::{Options, Quality};
 use crate::fax::cover::Cover;
 use crate::fax::number::FaxNumber;
-use crate::fax::places;
+use crate::fax::{places, sentences};
 use crate::http::error::{ApiError, FAX_NOT_FOUND, ProblemBody};
 use crate::http::request::{Permitted, Request};
 use crate::id::PreviewId;
@@ -105,6 +105,8 @@ pub(in crate::http) struct DestinationView {
     quota: Option<String>,
     /// What would keep it waiting; null when nothing would.
     waiting_for: Option<String>,
+    /// Why it would be held until somebody has looked at its number; null when it would not.
+    second_look: Option<String>,
 }
 
 /// Look at the pages of a fax before it is sent
@@ -159,7 +161,10 @@ async fn convert(
         return Err(ApiError::busy("You have many previews already; the oldest ends within 15 minutes.", 60));
     };
     let count = made.preview.pages;
-    let destination = to.map(|(raw, to)| destination(&request, raw, &to, count)).transpose()?;
+    let destination = match to {
+        Some((raw, to)) => Some(destination(&request, raw, &to, count).await?),
+        None => None,
+    };
     json(StatusCode::OK, &PreviewView::new(&made, destination))
 }
 
@@ -191,7 +196,7 @@ impl PreviewView {
     }
 }
 
-fn destination(
+async fn destination(
     request: &Permitted,
     raw: String,
     to: &FaxNumber,
@@ -202,6 +207,7 @@ fn destination(
     let allowance = app.keys().allowance(caller);
     let foreseen = app.queue().foresee(&routes, to, pages, None, allowance.as_ref())?;
     let limits = app.queue().dialling()?.limits;
+    let look = app.queue().second_look(routes.first(), to).await?;
     let place = places::place_of(to);
     let spaced = places::spaced(to);
     let will_dial = match place {
@@ -219,6 +225,7 @@ fn destination(
         policy: PolicyVerdict::from(&foreseen.verdict),
         quota: foreseen.overspent.map(|over| over.to_string()),
         waiting_for: foreseen.waiting_for(limits),
+        second_look: look.map(|look| sentences::second_look(to, &look, None)),
     })
 }
 
