@@ -196,7 +196,7 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
     let socket = socket_in(&config.data_dir);
     let (address, https) = (listeners.address, listeners.https_address());
     // Before the parts, because links name the port that was given to us.
-    let console_url = console_url(address, https.filter(|_| certificates.is_some()));
+    let console_url = console_url(&config, address, https.filter(|_| certificates.is_some()));
     let app = App::new(Parts {
         config,
         http_address: address,
@@ -455,8 +455,12 @@ fn bind_exactly(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Where a browser finds the console: over HTTPS from anywhere, else on this machine.
-fn console_url(http: SocketAddr, https: Option<SocketAddr>) -> String {
+/// Where a browser finds the console: by way of the proxy that puts a path before it, whose name is the
+/// first of ours; else over HTTPS from anywhere, or on this machine.
+fn console_url(config: &Config, http: SocketAddr, https: Option<SocketAddr>) -> String {
+    if let (false, Some(name)) = (config.path_prefix.is_empty(), config.host_names.first()) {
+        return format!("https://{name}");
+    }
     match https {
         Some(https) => format!("https://{}", on_the_network(https)),
         None => format!("http://{}", reachable(http)),

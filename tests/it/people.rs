@@ -297,6 +297,13 @@ async fn only_names_of_ours_and_private_connections() {
 }
 
 #[tokio::test]
+async fn the_printed_link_leads_through_the_proxy_that_puts_a_path_before_it() {
+    let proxy = [("PAGEWIRE_PATH_PREFIX", "/office"), ("PAGEWIRE_HOST_NAMES", "fax.example.org")];
+    let house = House::new(&proxy).await;
+    once_printed(&house.folder.path().join("log"), "https://fax.example.org/office/setup#token=").await;
+}
+
+#[tokio::test]
 async fn users_are_managed_below_the_own_rank_and_never_with_a_key() {
     let house = House::new(&[]).await;
     let anna = house.administrator().await;
