@@ -14,6 +14,7 @@ use crate::access::audit::{Context, Via};
 use crate::access::kind::{Kind, Mode};
 use crate::access::origin::Origin;
 use crate::access::records::{AccountRecord, KeyRecord};
+use crate::access::rights::Right;
 use crate::access::roles::Role;
 use crate::access::scopes::{Scope, ScopeSet};
 use crate::access::token::KeyId;
@@ -141,6 +142,18 @@ impl Caller {
     /// Whether it sees what belongs to anybody: it was granted all jobs, or administrates.
     pub fn sees_everything(&self) -> bool {
         self.administrates() || self.record().is_some_and(|record| record.resources.all_jobs)
+    }
+
+    /// Whether it sees how everybody's faxes went: who sees everything, and a viewer at the console,
+    /// whom no pages of others are shown.
+    pub fn watches_everything(&self) -> bool {
+        let is_viewer = self.role == Role::Viewer && self.session_id().is_some();
+        self.sees_everything() || (is_viewer && self.may(Scope::FaxRead))
+    }
+
+    /// Whether telephone numbers are shown to it whole.
+    pub fn sees_numbers(&self) -> bool {
+        Right::FullNumbers.is_of(self.role)
     }
 
     /// Whether it manages others: an administrator's rights, all of them.

@@ -149,6 +149,31 @@ impl FaxNumber {
     }
 }
 
+/// Digits of a number that a text may show whole; longer ones are telephone numbers.
+const PLAIN_DIGITS: usize = 6;
+
+/// What a machine calls itself, with the telephone numbers in it as [`FaxNumber::masked`] has them.
+/// Blanks, hyphens, dots and brackets may stand between the digits of one.
+pub fn masked_in(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c == '+' || c.is_ascii_digit()) {
+        let number = &rest[start..];
+        let end = number.find(|c: char| !(c.is_ascii_digit() || "+ -.()/".contains(c)));
+        // What stands between the number and the next word belongs to the text.
+        let number = number[..end.unwrap_or(number.len())].trim_end_matches(|c: char| !c.is_ascii_digit());
+        let number = if number.is_empty() { &rest[start..=start] } else { number };
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        masked.push_str(&rest[..start]);
+        match digits.len() > PLAIN_DIGITS {
+            true => masked.extend(["…", &digits[digits.len() - 4..]]),
+            false => masked.push_str(number),
+        }
+        rest = &rest[start + number.len()..];
+    }
+    masked + rest
+}
+
 impl FromStr for FaxNumber {
     type Err = InvalidNumber;
 
@@ -226,6 +251,21 @@ mod tests {
         }
         // A country code in front may make it too long.
         assert!(FaxNumber::parse("01234567890123456789", &"420".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_numbers_in_a_station_id_are_masked() {
+        for (text, masked) in [
+            ("+1 555 201 7789", "…7789"),
+            ("Dr. Lee (555) 201-7789", "Dr. Lee (…7789"),
+            ("FAX 24/7 ROOM 12", "FAX 24/7 ROOM 12"),
+            ("15552017789 / +", "…7789 / +"),
+            ("TOWN HALL", "TOWN HALL"),
+            ("", ""),
+            ("+", "+"),
+        ] {
+            assert_eq!(masked_in(text), masked, "{text:?}");
+        }
     }
 
     #[test]

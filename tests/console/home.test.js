@@ -84,6 +84,15 @@ describe("home", { skip: missing }, () => {
     assert.equal(await page.getByRole("button", { name: "Pause all dialling" }).count(), 0);
     assert.equal(await matter.getByRole("button").count(), 0);
     await inspect(page, "home-viewer");
+
+    await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Jobs" }).click();
+    await page.getByRole("link", { name: "…0004" }).first().click();
+    await page.getByRole("heading", { name: "…0004" }).waitFor();
+    await page.getByRole("heading", { name: "What happened" }).waitFor();
+    assert.equal(await page.getByRole("link", { name: "PDF" }).count(), 0);
+    assert.equal(await page.locator(".strip img").count(), 0);
+    await inspect(page, "job-viewer");
+    assert.deepEqual(page.complaints, []);
   });
 
   test("it goes on by itself after the appliance was away", async () => {

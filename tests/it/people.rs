@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, form, once_printed};
+use crate::support::{Answer, BOOTSTRAP, Http, PROGRAM, Serve, form, once_printed, pdf};
 
 const PASSWORD: &str = "four words in a row";
 const OTHER: &str = "another good passphrase";
@@ -346,6 +346,44 @@ async fn users_are_managed_below_the_own_rank_and_never_with_a_key() {
     anna.call(Method::DELETE, &path(&created["id"]), json!({})).await.expect(200);
     assert_eq!(code(otto.get("/fax").await, 401), "session_required");
     assert_eq!(code(house.login("otto", PASSWORD).await, 401), "login_failed");
+}
+
+#[tokio::test]
+async fn a_viewer_sees_how_every_fax_went_and_nothing_that_is_on_it() {
+    let house = House::new(&[("FAX_LOCAL_STATION_ID", "+1 555 201 7788")]).await;
+    let anna = house.administrator().await;
+    let made = anna.call(Method::POST, "/admin/users", json!({"name": "vera", "role": "viewer"})).await;
+    let made = made.expect(201).json();
+    let body = json!({"token": token_of(&made["link"]), "password": PASSWORD});
+    let vera = Browser::new(house.http(), &house.post("/setup", body).await.expect(200));
+    let key = anna.call(Method::POST, "/admin/api-keys", json!({"name": "Desk"})).await.expect(200).json();
+    let key = key["token"].as_str().unwrap();
+    let fax = house.http().send_fax(key, "+15551234567", &pdf(1)).await.expect(202).json();
+    let fax = fax["id"].as_str().unwrap();
+    house.http().finished(key, fax).await;
+
+    let list = vera.get("/fax").await.expect(200).json();
+    assert_eq!(list["total"], 1);
+    let one = vera.get(&format!("/fax/{fax}")).await.expect(200).json();
+    for shown in [&list["jobs"][0], &one] {
+        assert_eq!((&shown["to"], &shown["to_e164"]), (&json!("…4567"), &json!("…4567")));
+        assert_eq!(shown["state"], "delivered");
+    }
+    let calls = vera.get(&format!("/fax/{fax}/attempts")).await.expect(200).json();
+    assert_eq!(calls[0]["remote_station_id"], "…7788");
+    let trace = vera.get(&format!("/fax/{fax}/attempts/1/trace")).await.expect(200).json().to_string();
+    let events = vera.get("/events?types=fax.*").await.expect(200).json().to_string();
+    assert!(events.contains(fax), "the console follows it live");
+    for answer in [trace, events] {
+        let digits = answer.replace(' ', "");
+        assert!(!digits.contains("5552017788") && !digits.contains("5551234567"), "{digits}");
+    }
+    for what in ["pdf", "pages/1.png"] {
+        let refused = vera.get(&format!("/fax/{fax}/{what}")).await.expect(403).json();
+        assert!(refused["detail"].as_str().unwrap().starts_with("Viewers see how"), "{refused}");
+    }
+    vera.call(Method::DELETE, &format!("/fax/{fax}"), json!({})).await.expect(403);
+    assert_eq!(anna.get(&format!("/fax/{fax}")).await.expect(200).json()["to_e164"], "+15551234567");
 }
 
 #[tokio::test]

@@ -14,7 +14,6 @@ use warp::reply::Response;
 use super::admin_dialling::DiallingView;
 use super::attention::{self, Attention};
 use super::{answer, get, json, query};
-use crate::access::roles::Role;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::db::summary::{Ended, Open, Received};
@@ -163,9 +162,7 @@ pub(in crate::http) async fn show(request: Request) -> Result<Response, ApiError
 
 /// Whose faxes are counted; nobody's in particular is everybody's.
 pub(super) fn owner(request: &Permitted) -> Option<AccountId> {
-    let caller = &request.caller;
-    let sees_all = caller.sees_everything() || caller.role == Role::Viewer;
-    (!sees_all).then_some(caller.owner)
+    (!request.caller.watches_everything()).then_some(request.caller.owner)
 }
 
 /// The certificate clients see.

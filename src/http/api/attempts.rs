@@ -8,12 +8,13 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
-use super::fax::own_job;
+use super::fax::watched_job;
 use super::fax_view::OutcomeView;
 use super::{answer, get, json};
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::fax::attempt::{Attempt, Direction, PageConfirmation, TraceEntry};
+use crate::fax::number::masked_in;
 use crate::http::error::{ApiError, FAX_NOT_FOUND, ProblemBody};
 use crate::http::request::Request;
 
@@ -43,7 +44,7 @@ pub(in crate::http) struct AttemptView {
     answered_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
-    /// What the other machine calls itself.
+    /// What the other machine calls itself; a number in it is masked for viewers.
     remote_station_id: Option<String>,
     /// bit/s
     bit_rate: Option<u32>,
@@ -126,9 +127,15 @@ impl From<TraceEntry> for RungView {
     responses((status = 200, body = Vec<AttemptView>), (status = 404, description = "No such fax", body = ProblemBody)))]
 pub(in crate::http) async fn list(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
-    let job = own_job(&request, &id)?;
+    let job = watched_job(&request, &id)?;
     let attempts = request.app.queue().attempts(job.id).await?;
-    json(StatusCode::OK, &attempts.iter().map(AttemptView::from).collect::<Vec<_>>())
+    let mut views: Vec<_> = attempts.iter().map(AttemptView::from).collect();
+    if !request.caller.sees_numbers() {
+        for id in views.iter_mut().filter_map(|view| view.remote_station_id.as_mut()) {
+            *id = masked_in(id);
+        }
+    }
+    json(StatusCode::OK, &views)
 }
 
 /// What the two machines said in one call
@@ -141,9 +148,15 @@ pub(in crate::http) async fn trace(
     request: Request,
 ) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
-    let job = own_job(&request, &id)?;
+    let job = watched_job(&request, &id)?;
     let missing = || ApiError::new(&FAX_NOT_FOUND, "This fax has no such attempt.");
     let number = number.parse().map_err(|_| missing())?;
     let trace = request.app.queue().trace(job.id, number).await?.ok_or_else(missing)?;
-    json(StatusCode::OK, &trace.into_iter().map(RungView::from).collect::<Vec<_>>())
+    let mut rungs: Vec<_> = trace.into_iter().map(RungView::from).collect();
+    if !request.caller.sees_numbers() {
+        for note in rungs.iter_mut().filter_map(|rung| rung.note.as_mut()) {
+            *note = masked_in(note);
+        }
+    }
+    json(StatusCode::OK, &rungs)
 }

@@ -15,7 +15,6 @@ use super::fax::own_job;
 use super::fax_view::FaxView;
 use super::{admin_summary, answer, json, post};
 use crate::access::records::{EXPIRY_WARNING_DAYS, Standing};
-use crate::access::roles::Role;
 use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::fax::job::Job;
@@ -274,7 +273,7 @@ async fn held(request: &Permitted, owner: Option<AccountId>) -> Result<Option<At
 }
 
 fn item(request: &Permitted, job: &Job, actions: Vec<ActionView>) -> AttentionItem {
-    let masked = request.caller.role == Role::Viewer;
+    let masked = !request.caller.sees_numbers();
     AttentionItem {
         id: job.id.to_string(),
         label: if masked { job.to.masked() } else { job.to.as_e164().to_owned() },

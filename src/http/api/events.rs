@@ -1,7 +1,7 @@
 //! `/events`: what happened, in order, as pages and as a stream.
 //!
 //! Everybody sees what they may see elsewhere: faxes of their own account (all, where their key has
-//! `all_jobs`), received faxes with `inbound:list`, keys with `keys:read`, accounts with
+//! `all_jobs`, and in a viewer's session), received faxes with `inbound:list`, keys with `keys:read`, accounts with
 //! `users:manage`. A stream holds at most one page in memory and reads on when its client has taken
 //! that; who is slow waits in the log, not here.
 
@@ -244,7 +244,7 @@ fn filter(request: &Permitted, types: Option<&str>) -> Result<EventFilter, ApiEr
     if caller.administrates() {
         return Ok(EventFilter::everything(types));
     }
-    let own = (!caller.sees_everything()).then_some(caller.owner);
+    let own = (!caller.watches_everything()).then_some(caller.owner);
     let sights = [
         (Scope::FaxRead, "fax", own),
         (Scope::FaxRead, "group", own),

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::codec::page::FaxPage;
 use crate::codec::pdf;
 use crate::fax::job::Job;
-use crate::http::error::{ApiError, CONFLICT, FAX_NOT_FOUND, ProblemBody};
+use crate::http::error::{ApiError, CONFLICT, FAX_NOT_FOUND, NO_SCOPE, ProblemBody};
 use crate::http::request::{Permitted, Request};
 use crate::id::JobId;
 use crate::limits;
@@ -56,6 +56,8 @@ pub(in crate::http) struct ListQuery {
 }
 
 /// One's own faxes, newest first
+///
+/// In a viewer's session everybody's, with the numbers masked.
 #[utoipa::path(get, path = "/fax", tag = "fax", params(ListQuery), security(("api_key" = ["fax:read"])),
     responses((status = 200, body = FaxList), (status = 422, description = "A filter cannot be used", body = ProblemBody)))]
 pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError> {
@@ -64,7 +66,7 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
     let filter = ListFilter {
         states: asked.status.as_deref().map(super::admin_jobs::states).transpose()?,
         group: asked.group.as_deref().map(super::admin_jobs::group).transpose()?,
-        owner: (!request.caller.sees_everything()).then_some(request.caller.owner),
+        owner: (!request.caller.watches_everything()).then_some(request.caller.owner),
         ..ListFilter::default()
     };
     let position = asked.cursor.as_deref().map(super::admin_jobs::cursor).transpose()?;
@@ -75,7 +77,7 @@ pub(in crate::http) async fn list(request: Request) -> Result<Response, ApiError
         StatusCode::OK,
         &FaxList {
             total: page.total,
-            jobs: page.jobs.iter().map(|job| FaxView::new(job, &dialling)).collect(),
+            jobs: page.jobs.iter().map(|job| FaxView::listed(&request.caller, job, &dialling)).collect(),
             next_cursor: page.next.map(|seq| seq.to_string()),
         },
     )
@@ -98,7 +100,7 @@ pub(in crate::http) struct WaitQuery {
 pub(in crate::http) async fn show(id: String, request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::FaxRead).await?;
     let asked: WaitQuery = query(request.query())?;
-    let mut job = own_job(&request, &id)?;
+    let mut job = watched_job(&request, &id)?;
     if asked.wait > 0 && !job.state.is_final() {
         let wait = Duration::from_secs(asked.wait.min(limits::LONGEST_WAIT_S));
         job = tokio::select! {
@@ -217,13 +219,27 @@ pub(super) async fn picture(
     Ok((number, request.app.converter().page_png(page, width).await?))
 }
 
-/// The fax of this id, if the caller may see it.
+/// The fax of this id, if the caller may see it and what is on it.
 pub(super) fn own_job(request: &Permitted, text: &str) -> Result<Job, ApiError> {
+    let job = watched_job(request, text)?;
+    if request.caller.sees(job.owner) {
+        return Ok(job);
+    }
+    Err(ApiError::new(&NO_SCOPE, "Viewers see how the faxes of others went, and not what is on them.")
+        .with_reason("resource"))
+}
+
+/// The fax of this id, if the caller may see how it went.
+pub(super) fn watched_job(request: &Permitted, text: &str) -> Result<Job, ApiError> {
     let missing = || ApiError::new(&FAX_NOT_FOUND, "No fax with this id.");
     let id: JobId = id(text, missing)?;
     let job = request.app.queue().get(id)?.ok_or_else(missing)?;
     // What exists but is not yours does not exist for you.
-    if request.caller.sees(job.owner) { Ok(job) } else { Err(missing()) }
+    if request.caller.sees(job.owner) || request.caller.watches_everything() {
+        Ok(job)
+    } else {
+        Err(missing())
+    }
 }
 
 /// A fax's pages as a PDF, G4 strips untouched.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::groups::{AcceptedGroup, GroupDryRun};
 use crate::access::scopes::Scope;
+use crate::auth::Caller;
 use crate::codec::page::FaxPage;
 use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, State};
@@ -28,7 +29,7 @@ use crate::http::request::Permitted;
 pub(in crate::http) struct FaxView {
     /// Opaque id.
     id: String,
-    /// The number as it was sent to us.
+    /// The number as it was sent to us; its last digits for viewers.
     to: String,
     /// `queued`, `in_progress`, `SUCCESS` or `FAILED`.
     status: &'static str,
@@ -57,7 +58,7 @@ pub(in crate::http) struct FaxView {
     waiting_for: Option<String>,
     /// The routes it may take, in order; the next one is tried at once where one fails.
     routes: Vec<String>,
-    /// The number that is dialled.
+    /// The number that is dialled; its last digits for viewers.
     to_e164: String,
     /// Pages the other machine confirmed.
     confirmed_pages: u32,
@@ -141,26 +142,45 @@ impl FaxView {
 }
 
 impl FaxView {
+    /// A row of a list for this caller.
+    pub(super) fn listed(caller: &Caller, job: &Job, dialling: &Dialling) -> Self {
+        Self::new(job, dialling).seen_by(caller, job)
+    }
+
+    /// With the number as this caller may see it.
+    fn seen_by(mut self, caller: &Caller, job: &Job) -> Self {
+        if caller.sees_numbers() {
+            return self;
+        }
+        let (whole, masked) = (job.to.spaced(), job.to.masked());
+        self.waiting_for = self.waiting_for.map(|said| said.replace(&whole, &masked));
+        self.to.clone_from(&masked);
+        self.to_e164 = masked;
+        self
+    }
+
     /// The same for who sent this request: what the number of a held fax is near is told to those who
     /// may read the address book, or see everybody's faxes.
     pub(super) fn for_sender(request: &Permitted, job: &Job) -> Result<Self, ApiError> {
         let queue = request.app.queue();
         let mut view = Self::new(job, &queue.dialling_for(job)?);
         let Some(look) = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at()) else {
-            return Ok(view);
+            return Ok(view.seen_by(&request.caller, job));
         };
         let number = look.near.as_deref().and_then(|near| FaxNumber::from_e164(near).ok());
         let near = match (look.found_in, number) {
             (Some(FoundIn::Contacts), Some(number)) if request.caller.may(Scope::ContactsRead) => {
                 queue.contact_name(number.as_e164())?.map(|name| format!("“{name}”"))
             }
-            (Some(FoundIn::Deliveries), Some(number)) if request.caller.sees_everything() => {
+            (Some(FoundIn::Deliveries), Some(number))
+                if request.caller.sees_everything() && request.caller.sees_numbers() =>
+            {
                 Some(number.spaced())
             }
             _ => None,
         };
         view.waiting_for = Some(sentences::second_look(&job.to, look, near.as_deref()));
-        Ok(view)
+        Ok(view.seen_by(&request.caller, job))
     }
 }
 
