@@ -39,6 +39,10 @@ pub enum Step {
     ReceiverAsked,
     /// What came of a delivery is written down.
     DeliveryStored,
+    /// A mail server took a notice; that is not written down.
+    MailTaken,
+    /// That it did is written down.
+    MailStored,
 }
 
 impl Step {
@@ -58,6 +62,8 @@ impl Step {
         Self::DeliveriesQueued,
         Self::ReceiverAsked,
         Self::DeliveryStored,
+        Self::MailTaken,
+        Self::MailStored,
     ];
 
     /// Its name in `PAGEWIRE_CRASH_AFTER`.
@@ -77,6 +83,8 @@ impl Step {
             Self::DeliveriesQueued => "deliveries-queued",
             Self::ReceiverAsked => "receiver-asked",
             Self::DeliveryStored => "delivery-stored",
+            Self::MailTaken => "mail-taken",
+            Self::MailStored => "mail-stored",
         }
     }
 }

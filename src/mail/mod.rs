@@ -19,6 +19,7 @@ use rand::RngExt;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Wake};
+use crate::crash::{self, Step};
 use crate::db::mails::Mail;
 use crate::db::{Db, DbError};
 use crate::fax::notice::test_letter;
@@ -267,7 +268,8 @@ async fn store(
     let Err(error) = sent else {
         *state = ServerState::default();
         log::debug!("the mail server took a notice about {}", about(mail));
-        return inner.db.mail_sent(mail.id).await;
+        crash::after(Step::MailTaken);
+        return inner.db.mail_sent(mail.id).await.inspect(|()| crash::after(Step::MailStored));
     };
     let is_final = error.is_final();
     // Servers like to repeat the address in what they say.

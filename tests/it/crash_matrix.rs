@@ -8,6 +8,7 @@ use hyper::Method;
 use pagewire::crash::Step;
 use serde_json::{Value, json};
 
+use crate::support::mail_server::MailServer;
 use crate::support::receiver::receiver;
 use crate::support::{BOOTSTRAP, Http, Serve, form, pdf};
 use crate::webhooks_served::{ALLOWED, on_the_socket};
@@ -92,10 +93,14 @@ const CASES: &[Case] = &[
 const TOLD: &[(Step, usize)] =
     &[(Step::DeliveriesQueued, 0), (Step::ReceiverAsked, 1), (Step::DeliveryStored, 0)];
 
+/// The same of a notice by e-mail, whose Message-ID stays.
+const MAILED: &[(Step, usize)] =
+    &[(Step::FaxAccepted, 0), (Step::EndStored, 0), (Step::MailTaken, 1), (Step::MailStored, 0)];
+
 #[test]
 fn every_step_has_its_case() {
-    let tried: Vec<Step> =
-        CASES.iter().map(|case| case.step).chain(TOLD.iter().map(|(step, _)| *step)).collect();
+    let told = TOLD.iter().chain(MAILED).map(|(step, _)| *step);
+    let tried: Vec<Step> = CASES.iter().map(|case| case.step).chain(told).collect();
     for step in Step::ALL {
         assert!(tried.contains(step), "nobody dies after {}", step.name());
     }
@@ -132,6 +137,37 @@ async fn dying_while_a_receiver_is_told_loses_no_event() {
         seen.dedup();
         assert_eq!(seen, log, "{}: each of them, in order", step.name());
         assert_eq!(serve.terminate(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dying_around_a_notice_loses_none() {
+    for (step, twice) in MAILED {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let mut server = MailServer::start(folder.path(), ([127, 0, 0, 1], 0).into(), |_| None).await;
+        let settings = server.settings();
+        let mut env: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        env.extend([("PAGEWIRE_MAIL_TO", "desk@example.org"), ("PAGEWIRE_MAIL_NOTIFY", "done")]);
+        let case = loopback(*step, 1);
+        let deadly = [env.as_slice(), &[("PAGEWIRE_CRASH_AFTER", step.name())]].concat();
+        let serve = Serve::start(&data_dir, "loopback", &deadly).await;
+        send(&serve.http, &case).await;
+        assert_eq!(serve.gone().await, Some(9), "{}: it died there", step.name());
+
+        let serve = Serve::start(&data_dir, "loopback", &env).await;
+        let id = send(&serve.http, &case).await.expect("an answer");
+        assert_eq!(serve.http.finished(BOOTSTRAP, &id).await["status"], "SUCCESS", "{}", step.name());
+        let mut notices = Vec::new();
+        for _ in 0..=*twice {
+            let got = tokio::time::timeout(Duration::from_secs(60), server.told.recv()).await;
+            notices.push(got.expect("the notice comes").unwrap().header("Message-ID").to_owned());
+        }
+        assert_eq!(serve.terminate(), Some(0));
+        assert!(server.told.try_recv().is_err(), "{}: and no more", step.name());
+        notices.dedup();
+        assert_eq!(notices.len(), 1, "{}: one notice, whatever it took", step.name());
     }
 }
 
