@@ -98,6 +98,12 @@ impl App {
         self.inner.settings.current()
     }
 
+    /// What `look` finds in the settings in force at this moment; for a glance, which shares no count with
+    /// other requests.
+    pub fn in_config<T>(&self, look: impl FnOnce(&Config) -> T) -> T {
+        self.inner.settings.with(|config| look(config))
+    }
+
     /// What a proxy puts before our addresses, for as long as the process lives.
     pub fn path_prefix(&self) -> &str {
         &self.inner.parts.config.path_prefix

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
+
+use crossbeam_utils::sync::ShardedLock;
 
 use super::App;
 use crate::access::audit::{Action, Context, Snapshot, Target};
@@ -55,7 +57,7 @@ pub type Changes = BTreeMap<String, Option<String>>;
 
 /// The settings of a running appliance.
 pub(super) struct Settings {
-    current: RwLock<Arc<Config>>,
+    current: ShardedLock<Arc<Config>>,
     /// As they were when the parts were made that take no change.
     at_start: Arc<Config>,
     /// Where plain HTTP is listened for; the system may have given another address than was set.
@@ -126,7 +128,7 @@ impl Settings {
     pub(super) fn new(config: Config, http_address: SocketAddr) -> Self {
         let config = Arc::new(config);
         Self {
-            current: RwLock::new(config.clone()),
+            current: ShardedLock::new(config.clone()),
             at_start: config,
             http_address,
             changing: tokio::sync::Mutex::default(),
@@ -134,7 +136,11 @@ impl Settings {
     }
 
     pub(super) fn current(&self) -> Arc<Config> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.with(Arc::clone)
+    }
+
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Arc<Config>) -> T) -> T {
+        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Settings of `config` that wait for the next start.

@@ -31,6 +31,16 @@ pub struct Verified {
     pub caller: Caller,
 }
 
+/// What a look at a token comes to.
+enum Looked {
+    /// It proved itself before; whether it is let in.
+    Proved(Result<Caller, Refusal>),
+    /// It is no token of ours.
+    Refused(Refusal),
+    /// Argon2 has to tell.
+    Candidate,
+}
+
 /// A key and the account it belongs to, as they stood together.
 pub(super) struct Found {
     pub(super) entry: Arc<Entry>,
@@ -97,21 +107,10 @@ impl KeyRing {
             Err(error) => return self.bootstrap_or(credential, error.into()),
         };
         let now = clock.now();
-        let (found, is_known) = match self.find(token.id()) {
-            Some(found) => (found, true),
-            None => (self.decoy(), false),
-        };
-        let tag = tags.tag(&token);
-        if let Some(which) = found.entry.with_tag(&tag, tags, now)
-            && is_known
-        {
-            return found.admit(which, peer, now);
-        }
-        let prefilter = tags.prefilter(&token);
-        let is_candidate = !found.entry.candidates(&prefilter, tags, now).is_empty();
-        if !(is_candidate && is_known) {
-            let refusal = if is_known { Refusal::BadSecret } else { Refusal::UnknownId };
-            return self.bootstrap_or(credential, refusal);
+        match self.look(&token, peer, now) {
+            Looked::Proved(result) => return result,
+            Looked::Refused(refusal) => return self.bootstrap_or(credential, refusal),
+            Looked::Candidate => {}
         }
         let proof = Proof::new(&token, tags, peer);
         // On a task of its own: a client that hangs up does not make the next one start over.
@@ -119,6 +118,32 @@ impl KeyRing {
         let proving = tokio::spawn(async move { ring.prove(proof).await });
         let (found, which) = proving.await.map_err(|_| Refusal::Overloaded)??;
         found.admit(which, peer, clock.now())
+    }
+
+    /// What is known of a token without argon2. Under the lock of the map and without a copy of what
+    /// stands there: nearly every request ends here.
+    fn look(&self, token: &Presented<'_>, peer: Option<IpAddr>, now: Timestamp) -> Looked {
+        let Parts { tags, decoy, anonymous, .. } = &*self.parts;
+        let tag = tags.tag(token);
+        let state = self.state();
+        let (entry, is_known) = match state.keys.get(&token.id()) {
+            Some(entry) => (entry, true),
+            // Takes as long as finding a key.
+            None => (decoy, false),
+        };
+        let owner = state.accounts.get(&entry.record.owner).unwrap_or(anonymous);
+        if let Some(which) = entry.with_tag(&tag, tags, now)
+            && is_known
+        {
+            return Looked::Proved(entry.admit(owner, which, peer, now));
+        }
+        let prefilter = tags.prefilter(token);
+        let is_candidate = !entry.candidates(&prefilter, tags, now).is_empty();
+        match (is_known, is_candidate) {
+            (true, true) => Looked::Candidate,
+            (true, false) => Looked::Refused(Refusal::BadSecret),
+            (false, _) => Looked::Refused(Refusal::UnknownId),
+        }
     }
 
     /// Lets in who presents the bootstrap key; refuses everybody else. Asked last, so that the
@@ -210,13 +235,6 @@ impl KeyRing {
         let state = self.state();
         Found::new(state.keys.get(&id)?, &state)
     }
-
-    /// Takes as long as finding a key.
-    fn decoy(&self) -> Found {
-        let decoy = &self.parts.decoy;
-        Found::new(decoy, &self.state())
-            .unwrap_or_else(|| Found { entry: decoy.clone(), owner: self.parts.anonymous.clone() })
-    }
 }
 
 /// A hash that does not read is ours to mend: in the log, and "try again later" for the client.
@@ -254,10 +272,22 @@ impl Found {
         Some(Self { entry: entry.clone(), owner })
     }
 
-    /// Lets the holder of the right secret in, when the key as it stands here may be used.
     fn admit(&self, which: Which, peer: Option<IpAddr>, now: Timestamp) -> Result<Caller, Refusal> {
-        let record = &self.entry.record;
-        match record.standing(&self.owner, now) {
+        self.entry.admit(&self.owner, which, peer, now)
+    }
+}
+
+impl Entry {
+    /// Lets the holder of the right secret in, when the key as it stands here may be used.
+    fn admit(
+        &self,
+        owner: &AccountRecord,
+        which: Which,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let record = &self.record;
+        match record.standing(owner, now) {
             Standing::Active => {}
             Standing::Revoked => return Err(Refusal::Revoked),
             Standing::Expired => return Err(Refusal::Expired),
@@ -271,8 +301,8 @@ impl Found {
         if !record.ip_allow.is_empty() && !peer.is_some_and(is_listed) {
             return Err(Refusal::IpDenied);
         }
-        self.entry.note_use(which, now, peer);
-        Ok(Caller::key(record, &self.owner))
+        self.note_use(which, now, peer);
+        Ok(Caller::key(record, owner))
     }
 }
 

@@ -187,7 +187,7 @@ impl Kept {
 impl KeyRing {
     /// Notes what came of a request that was charged to a key.
     pub fn note(&self, charge: &Charge, outcome: Outcome, address: Option<IpAddr>) {
-        let at = self.parts.clock.now();
+        let at = charge.at;
         let attempt = Attempt { at, outcome, key: Some(charge.key), owner: Some(charge.owner), address };
         let is_first_of_second = charge.meter.note(outcome, address, at);
         if outcome != Outcome::Ok {

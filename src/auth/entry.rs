@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::limits::floods::network_of;
 use super::limits::meter::Meter;
-use super::tags::{Prefilter, Tag, Tags};
+use super::tags::{Prefilter, Tag, Tags, is_same};
 use crate::access::kind::Kind;
 use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
 use crate::access::token::{KeyId, NoRandomness};
@@ -235,7 +235,7 @@ impl Entry {
 
     /// Which valid slot has proved this very token before.
     pub(super) fn with_tag(&self, tag: &Tag, tags: &Tags, now: Timestamp) -> Option<Which> {
-        let [is_current, is_previous] = self.faces(tags, now).map(|face| bool::from(face.tag.ct_eq(tag)));
+        let [is_current, is_previous] = self.faces(tags, now).map(|face| is_same(&face.tag, tag));
         match (is_current, is_previous) {
             (true, _) => Some(Which::Current),
             (_, true) => Some(Which::Previous),

@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use jiff::Timestamp;
 
 use super::bootstrap::BootstrapCheck;
@@ -45,10 +46,10 @@ pub(super) struct Parts {
     pub(super) hasher: Hasher,
     /// Held by changes that write rows, so that rows and map change in the same order.
     pub(super) changes: tokio::sync::Mutex<()>,
-    state: RwLock<State>,
+    state: ShardedLock<State>,
     /// Moves with every change of the state.
     version: AtomicU64,
-    pub(super) overview: RwLock<Arc<Overview>>,
+    pub(super) overview: ShardedLock<Overview>,
     pub(super) failures: Failures,
     pub(super) unfiltered: Unfiltered,
     pub(super) strangers: Anonymous,
@@ -142,9 +143,9 @@ impl KeyRing {
                 tags,
                 hasher: Hasher::new(),
                 changes: tokio::sync::Mutex::new(()),
-                state: RwLock::new(state),
+                state: ShardedLock::new(state),
                 version: AtomicU64::new(1),
-                overview: RwLock::default(),
+                overview: ShardedLock::default(),
                 failures: Failures::new(),
                 unfiltered: Unfiltered::new(),
                 strangers: Anonymous::new(),
@@ -280,11 +281,11 @@ impl KeyRing {
         Ok(())
     }
 
-    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn state(&self) -> ShardedLockReadGuard<'_, State> {
         self.parts.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn state_mut(&self) -> ShardedLockWriteGuard<'_, State> {
         let state = self.parts.state.write().unwrap_or_else(PoisonError::into_inner);
         self.parts.version.fetch_add(1, Ordering::AcqRel);
         state

@@ -17,8 +17,10 @@ const PARAMETERS: [&str; 2] = ["apikey", "api_key"];
 pub(super) fn in_headers(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let malformed = || ApiError::new(&INVALID_KEY, "Invalid API key provided");
     let mut found: Option<&str> = None;
-    let from_header =
-        headers.get_all("x-api-key").iter().map(|value| value.to_str().map_err(|_| malformed()));
+    let from_header = headers
+        .get_all("x-api-key")
+        .iter()
+        .map(|value| str::from_utf8(value.as_bytes()).map_err(|_| malformed()));
     let from_bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
         let value = value.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;

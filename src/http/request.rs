@@ -101,8 +101,9 @@ pub(super) fn request(app: &App) -> BoxedFilter<(Request,)> {
         .and(query)
         .and(warp::ext::get::<Arrival>())
         .map(move |method, headers, query, arrival: Arrival| {
+            let host = arrival.host.clone();
             let sender =
-                Sender::new(arrival.peer, arrival.host.clone(), &headers, &app.config().trusted_proxies);
+                app.in_config(|config| Sender::new(arrival.peer, host, &headers, &config.trusted_proxies));
             Request { app: app.clone(), method, headers, query, sender, arrival }
         })
         .boxed()
@@ -368,7 +369,8 @@ impl Request {
             return Err(self.exposed(&caller, seen).await);
         }
         seen.outcome = Some(Outcome::Ok);
-        seen.charge = keys.charge(&caller, self.app.config().max_requests_per_minute);
+        let ceiling = self.app.in_config(|config| config.max_requests_per_minute);
+        seen.charge = keys.charge(&caller, ceiling);
         seen.origin = cors::allowed_origin(&self.headers, &caller)?;
         if let Some(Charge { taken: Err(limited), .. }) = &seen.charge {
             seen.outcome = Some(Outcome::RateLimited);
@@ -435,7 +437,7 @@ impl Request {
     fn anonymous(&self, scope: Scope, seen: &mut Seen) -> Result<Caller, ApiError> {
         let forwarded =
             ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| self.headers.contains_key(*name));
-        if !self.app.config().require_api_key && !forwarded {
+        if !self.app.in_config(|config| config.require_api_key) && !forwarded {
             let caller = self.app.keys().anonymous_caller();
             if caller.may(scope) {
                 self.sender.check_host(&self.app.config().host_names)?;

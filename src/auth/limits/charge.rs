@@ -26,6 +26,7 @@ pub struct Charge {
     pub left: Left,
     pub(in crate::auth) key: KeyId,
     pub(in crate::auth) owner: AccountId,
+    pub(in crate::auth) at: Timestamp,
     pub(in crate::auth) meter: Arc<Meter>,
 }
 
@@ -73,10 +74,11 @@ impl KeyRing {
         // Read once: windows are found by their place in time, so it does not matter who comes first.
         let now = self.parts.clock.now();
         let meter = self.meter(&record.id)?;
-        let overview = self.overview(now);
-        let owner = overview.owners.get(&record.owner);
-        let (taken, left) = take(&mut meter.lock().windows, Quota::of(record), owner, ceiling, now);
-        Some(Charge { taken, left, key: record.id, owner: record.owner, meter })
+        let (taken, left) = self.in_overview(now, |overview| {
+            let owner = overview.owners.get(&record.owner);
+            take(&mut meter.lock().windows, Quota::of(record), owner, ceiling, now)
+        });
+        Some(Charge { taken, left, key: record.id, owner: record.owner, at: now, meter })
     }
 
     /// What is left of a key's quotas, without taking anything.
@@ -116,15 +118,19 @@ impl KeyRing {
                 meter.lock().spending.restore(day);
             }
         }
-        let overview = self.overview(self.parts.clock.now());
-        for count in counts {
-            let Some((meter, owner)) = meter_and_owner(&self.state(), count.id) else { continue };
-            let hour = HourCount { hour: count.hour, taken: count.taken };
-            meter.restore(hour);
-            if let Some(owner) = overview.owners.get(&owner) {
-                owner.windows.lock().unwrap_or_else(PoisonError::into_inner).restore(hour);
+        let found: Vec<_> = counts
+            .iter()
+            .filter_map(|count| Some((count, meter_and_owner(&self.state(), count.id)?)))
+            .collect();
+        self.in_overview(self.parts.clock.now(), |overview| {
+            for (count, (meter, owner)) in found {
+                let hour = HourCount { hour: count.hour, taken: count.taken };
+                meter.restore(hour);
+                if let Some(owner) = overview.owners.get(&owner) {
+                    owner.windows.lock().unwrap_or_else(PoisonError::into_inner).restore(hour);
+                }
             }
-        }
+        });
     }
 
     /// Writes down what was counted since the last time; call it under the lock of changes.

@@ -38,12 +38,12 @@ pub(super) struct Owner {
 }
 
 impl KeyRing {
-    /// The overview as it holds now.
-    pub(super) fn overview(&self, now: Timestamp) -> Arc<Overview> {
+    /// What `look` finds in the overview as it holds now. It is locked meanwhile.
+    pub(super) fn in_overview<T>(&self, now: Timestamp, look: impl FnOnce(&Overview) -> T) -> T {
         let parts = &self.parts;
         let known = parts.overview.read().unwrap_or_else(PoisonError::into_inner);
         if known.holds(parts.version(), now) {
-            return known.clone();
+            return look(&known);
         }
         drop(known);
         let mut known = parts.overview.write().unwrap_or_else(PoisonError::into_inner);
@@ -51,15 +51,16 @@ impl KeyRing {
         // Read under the lock that every change holds, so it belongs to what is read with it.
         let version = parts.version();
         if !known.holds(version, now) {
-            *known = Arc::new(Overview::of(&state, version, now, &known));
+            *known = Overview::of(&state, version, now, &known);
         }
-        known.clone()
+        drop(state);
+        look(&known)
     }
 
     /// Whether some active restricted key may be used from web pages of this origin.
     pub fn is_origin_listed(&self, origin: &str) -> bool {
         let now = self.parts.clock.now();
-        self.overview(now).origins.contains(&origin.to_ascii_lowercase())
+        self.in_overview(now, |overview| overview.origins.contains(&origin.to_ascii_lowercase()))
     }
 }
 
