@@ -48,17 +48,34 @@ fn stored(path: &str) -> Option<Cow<'static, [u8]>> {
     FILES.get_file(path).map(|file| Cow::Borrowed(file.contents()))
 }
 
+/// What the page is told of the session, so that it need not ask before it shows anything.
+pub(super) enum Session {
+    /// There is none.
+    None,
+    /// The browser did not say; the page has to ask.
+    Perhaps,
+    /// The body of `GET /auth/session`.
+    Told(String),
+}
+
 /// What stands at `/console/{path}` for a browser that asks with these headers; `prefix` is what
-/// a proxy puts before our addresses. The page learns whether there `may_be_session`, so that it
-/// asks for none in vain.
-pub(super) fn answer(path: &str, prefix: &str, headers: &HeaderMap, may_be_session: bool) -> Response {
+/// a proxy puts before our addresses. The page itself is told of the `session`.
+pub(super) fn answer(
+    path: &str,
+    prefix: &str,
+    headers: &HeaderMap,
+    session: impl FnOnce() -> Session,
+) -> Response {
     if let Some(file) = file(path, headers) {
         return file;
     }
     let index = stored("index.html").and_then(|text| String::from_utf8(text.into_owned()).ok());
     match index {
         Some(index) if !path.starts_with(HASHED) => {
-            with_headers(filled(&index, prefix, may_be_session).into_bytes(), "text/html; charset=utf-8")
+            let page = filled(&index, prefix, &session());
+            let mut page = with_headers(page.into_bytes(), "text/html; charset=utf-8");
+            page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            page
         }
         // A page of an older version asks for a file that is gone: not a page in its place.
         _ => ApiError::new(&NOT_FOUND, "There is no such page.").into_response(),
@@ -66,8 +83,12 @@ pub(super) fn answer(path: &str, prefix: &str, headers: &HeaderMap, may_be_sessi
 }
 
 /// The page with whole addresses: it is shown at many depths, so none may be relative.
-fn filled(index: &str, prefix: &str, may_be_session: bool) -> String {
-    let session = if may_be_session { "perhaps" } else { "none" };
+fn filled(index: &str, prefix: &str, session: &Session) -> String {
+    let session = match session {
+        Session::None => "none".into(),
+        Session::Perhaps => "perhaps".into(),
+        Session::Told(told) => in_attribute(told),
+    };
     index
         .replace("=\"/console/", &format!("=\"{prefix}/console/"))
         .replace("\"pagewire-prefix\" content=\"\"", &format!("\"pagewire-prefix\" content=\"{prefix}\""))
@@ -75,6 +96,11 @@ fn filled(index: &str, prefix: &str, may_be_session: bool) -> String {
             "\"pagewire-session\" content=\"perhaps\"",
             &format!("\"pagewire-session\" content=\"{session}\""),
         )
+}
+
+/// A text between quotation marks of HTML.
+fn in_attribute(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
@@ -149,8 +175,18 @@ mod tests {
         let index = "<meta name=\"pagewire-prefix\" content=\"\"><script src=\"/console/assets/a.js\">";
         let expected =
             "<meta name=\"pagewire-prefix\" content=\"/fax\"><script src=\"/fax/console/assets/a.js\">";
-        assert_eq!(filled(index, "/fax", true), expected);
-        assert_eq!(filled(index, "", true), index);
+        assert_eq!(filled(index, "/fax", &Session::Perhaps), expected);
+        assert_eq!(filled(index, "", &Session::Perhaps), index);
+    }
+
+    #[test]
+    fn the_page_is_told_of_the_session_whatever_its_name() {
+        let index = "<meta name=\"pagewire-session\" content=\"perhaps\">";
+        let told = Session::Told(r#"{"name":"O\"<&"}"#.to_owned());
+        let expected =
+            "<meta name=\"pagewire-session\" content=\"{&quot;name&quot;:&quot;O\\&quot;&lt;&amp;&quot;}\">";
+        assert_eq!(filled(index, "", &told), expected);
+        assert!(filled(index, "", &Session::None).contains("content=\"none\""));
     }
 
     #[test]
@@ -171,8 +207,9 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_a_page_but_never_in_place_of_a_script() {
-        assert_eq!(answer("assets/gone.js", "", &HeaderMap::new(), false).status(), 404);
+        let answer = |path| answer(path, "", &HeaderMap::new(), || Session::None);
+        assert_eq!(answer("assets/gone.js").status(), 404);
         let expected = if is_built() { 200 } else { 404 };
-        assert_eq!(answer("jobs/0198", "", &HeaderMap::new(), false).status(), expected);
+        assert_eq!(answer("jobs/0198").status(), expected);
     }
 }

@@ -12,6 +12,7 @@ use warp::http::header::{
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
+use super::api::auth;
 use super::console;
 use super::error::{ApiError, NOT_FOUND};
 use super::request::{Request, request};
@@ -37,7 +38,7 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
                     "" if !full.as_str().ends_with('/') => redirect(&format!("{prefix}/console/")),
                     "" if !console::is_built() => page(text("console.html"), prefix),
                     file if FILES.contains(file) || !console::is_built() => embedded(file),
-                    path => console::answer(path, prefix, request.headers(), request.has_cookie()),
+                    path => console::answer(path, prefix, request.headers(), || session_of(&request)),
                 })
             },
         );
@@ -52,6 +53,16 @@ pub(super) fn setup(prefix: &str) -> Response {
         return redirect(&format!("{prefix}/console/setup"));
     }
     page(text("setup.html"), prefix)
+}
+
+/// Who is signed in, as `GET /auth/session` tells it.
+fn session_of(request: &Request) -> console::Session {
+    let told = request.signed_in().and_then(|(app, caller)| auth::told(app, &caller).ok());
+    match told {
+        Some(told) => console::Session::Told(told),
+        None if request.hides_cookie() => console::Session::Perhaps,
+        None => console::Session::None,
+    }
 }
 
 /// Shows the console under our own names only, so that no other site's page can stand in for it.

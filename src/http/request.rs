@@ -294,9 +294,15 @@ impl Request {
         &self.headers
     }
 
-    /// Whether the browser has a cookie of ours; not whether it is good for anything.
-    pub(super) fn has_cookie(&self) -> bool {
-        session::cookie(&self.headers, &self.sender).is_ok_and(|cookie| cookie.is_some())
+    /// Who is signed in in this browser, for the page that asks for just that as its first act.
+    pub(super) fn signed_in(&self) -> Option<(&App, Caller)> {
+        let cookie = session::cookie(&self.headers, &self.sender).ok()??;
+        Some((&self.app, self.sign_in(cookie).ok()?))
+    }
+
+    /// Whether the browser says that it keeps our cookie back, because another site's page led here.
+    pub(super) fn hides_cookie(&self) -> bool {
+        self.headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site" || site == "same-site")
     }
 
     /// `https://name` or `http://name:port`, as the sender calls us.

@@ -91,7 +91,7 @@ describe("the first page", { skip: missing }, () => {
     const page = await openPage(browser, demo.url);
     const answer = await page.request.get("/console/jobs/0198-some.thing");
     assert.equal(answer.status(), 200);
-    assert.equal(answer.headers()["cache-control"], "no-cache");
+    assert.equal(answer.headers()["cache-control"], "no-store");
     assert.match(await answer.text(), /<script type="module"[^>]* src="\/console\/assets\//);
     assert.equal((await page.request.get("/console/assets/gone-12345678.js")).status(), 404);
   });

@@ -318,6 +318,11 @@ pub(super) fn agent(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(USER_AGENT)?.to_str().ok()?.to_owned())
 }
 
+/// The body of `GET /auth/session`, for the page that needs it first.
+pub(in crate::http) fn told(app: &App, caller: &Caller) -> Result<String, ApiError> {
+    serde_json::to_string(&info(app, caller)?).map_err(|error| ApiError::internal(&error))
+}
+
 fn info(app: &App, caller: &Caller) -> Result<SessionInfo, ApiError> {
     let gone = || ApiError::new(&NO_SESSION, "The session has ended.");
     let account = app.keys().account(caller.owner).ok_or_else(gone)?;

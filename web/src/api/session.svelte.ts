@@ -12,7 +12,7 @@ class Session {
   /** Why the first answer did not come. */
   problem: Problem | undefined = $state.raw();
   question: Question | undefined = $state();
-  /** Until the first look, what the page says of a cookie is true. */
+  /** Until the first look, what the page says of the session is true. */
   #isPageNew = true;
   #answered: ((given: boolean) => void) | undefined;
   #asked: Promise<boolean> | undefined;
@@ -27,11 +27,12 @@ class Session {
 
   /** Asks the server who this is. */
   async load(): Promise<void> {
-    // The page itself tells whether the browser had a cookie of ours when it was loaded.
+    // The page itself tells it, but for who was led here by another site, whose browser kept the cookie back.
     const isPageNew = this.#isPageNew;
     this.#isPageNew = false;
-    if (isPageNew && document.querySelector<HTMLMetaElement>('meta[name="pagewire-session"]')?.content === "none") {
-      this.info = null;
+    const told = document.querySelector<HTMLMetaElement>('meta[name="pagewire-session"]')?.content;
+    if (isPageNew && told && told !== "perhaps") {
+      this.info = told === "none" ? null : (JSON.parse(told) as SessionInfo);
       return;
     }
     try {
