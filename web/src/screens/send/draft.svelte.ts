@@ -1,5 +1,6 @@
 // A fax while it is being written: what was chosen, its pages as they will be, and its way out.
 import { api } from "../../api/client";
+import { newOrder } from "../../api/order";
 import { asProblem, Problem } from "../../api/problem";
 import type { Fax, Schemas } from "../../api/types";
 
@@ -319,11 +320,7 @@ export class Draft {
 
   #orderName(preview: string | undefined): string {
     const of = JSON.stringify([preview, this.numbers, this.recipe, this.priority, this.tag, this.isLater && this.schedule]);
-    if (this.#order?.of !== of) {
-      // Not `randomUUID`, which browsers hide on plain HTTP.
-      const bytes = crypto.getRandomValues(new Uint8Array(16));
-      this.#order = { of, name: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
-    }
+    if (this.#order?.of !== of) this.#order = { of, name: newOrder() };
     return this.#order.name;
   }
 }
