@@ -71,7 +71,7 @@ export function place(kind: string): string | undefined {
     faxes_failed: "/jobs?status=FAILED",
     faxes_held: "/jobs?status=held",
     webhook_given_up: "/settings",
-    mail_given_up: "/settings",
+    mail_given_up: "/settings/notices",
     certificate_ending: "/settings",
     keys_ending: "/keys",
     no_recovery_key: "/settings",
