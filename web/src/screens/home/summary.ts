@@ -66,6 +66,7 @@ export function place(kind: string): string | undefined {
   const places: Record<string, string> = {
     sealed: "/diagnostics",
     audit_damaged: "/audit",
+    route_out_of_service: "/diagnostics/routes",
     storage_full: "/settings",
     storage_low: "/settings",
     faxes_failed: "/jobs?status=FAILED",
