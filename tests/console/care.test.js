@@ -95,6 +95,42 @@ describe("looking after it", { skip: missing }, () => {
     await inspect(page, "settings-reach");
   });
 
+  test("each line says how it stands, as it changes, and one that is out is put back", async () => {
+    const page = await office.signIn("/diagnostics");
+    await page.getByRole("tab", { name: "Lines & routes" }).click();
+    const line = page.getByRole("listitem").filter({ has: page.getByRole("heading", { name: "loopback", exact: true }) });
+    await line.getByText("in service", { exact: true }).waitFor();
+    await line.getByText("all faxes", { exact: true }).waitFor();
+    await inspect(page, "diagnostics-routes");
+    // Some day that is not today in any time zone.
+    const day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][(new Date().getUTCDay() + 3) % 7];
+    await office.local("PUT", "/admin/settings", { "line.hours": `loopback=${day}` });
+    await line.getByText(/^outside its hours until /).waitFor();
+    await office.local("PUT", "/admin/settings", { "line.hours": null });
+    await line.getByText("in service", { exact: true }).waitFor();
+
+    // Lines of this appliance cost nothing and are never taken out: what is said of one that is.
+    const shown = await page.request.get("/admin/routes").then((answer) => answer.json());
+    const [first] = shown.routes;
+    const at = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString();
+    const out = { ...first, state: "out_of_service", failures: 5, last_failure: "The provider is out of service.", last_failure_at: at(-3), out_since: at(-3), next_probe_at: at(4) };
+    let restored = "";
+    await page.route(/\/admin\/routes/, (route, request) => {
+      if (request.method() === "POST") restored = new URL(request.url()).pathname;
+      return route.fulfill({ json: { routes: [restored ? first : out] } });
+    });
+    await page.reload();
+    await line.getByText(/^out of service since /).waitFor();
+    await line.getByText(/Next try in \d minutes/).waitFor();
+    await line.getByText("The provider is out of service.").waitFor();
+    await inspect(page, "diagnostics-routes-out");
+    await line.getByRole("button", { name: /^Put back into service/ }).click();
+    await page.getByText("loopback is in service again.").waitFor();
+    await line.getByText("in service", { exact: true }).waitFor();
+    assert.equal(restored, "/admin/routes/loopback/restore");
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("numbers are blocked and ranges opened, with a reason", async () => {
     const page = await office.signIn("/settings/numbers");
     const abroad = page.getByRole("listitem").filter({ hasText: "Numbers abroad" });

@@ -25,6 +25,11 @@ class Session {
     return this.info?.rights.includes(right) ?? false;
   }
 
+  /** Whether requests of this session have the scope; whoever has all is told of as "admin". */
+  has(scope: string): boolean {
+    return this.info?.scopes.some((one) => one === scope || one === "admin") ?? false;
+  }
+
   /** Asks the server who this is. */
   async load(): Promise<void> {
     // The page itself tells it, but for who was led here by another site, whose browser kept the cookie back.

@@ -1,6 +1,7 @@
 // The pieces every screen is made of: `import { Button, Field } from "../../ui";`
 export { default as Button } from "./Button.svelte";
 export { default as Check } from "./Check.svelte";
+export { Chosen } from "./chosen.svelte";
 export { copyText } from "./clipboard";
 export { default as Dialog } from "./Dialog.svelte";
 export { default as Drawer } from "./Drawer.svelte";

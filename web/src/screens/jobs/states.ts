@@ -53,6 +53,16 @@ function heldBack(modifier: string): string {
   return words[modifier] ?? modifier;
 }
 
+/** Whether nothing more happens to it. */
+export function isEnded(fax: Fax): boolean {
+  return ["delivered", "partial", "failed", "expired", "cancelled"].includes(fax.state);
+}
+
+/** Whether a call for it is under way. */
+export function isCalling(fax: Fax): boolean {
+  return ["dialing", "sending"].includes(fax.state);
+}
+
 /** Whether somebody should look at it. */
 export function needsPerson(fax: Fax): boolean {
   return ["failed", "partial", "expired"].includes(fax.state);

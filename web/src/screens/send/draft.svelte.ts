@@ -1,5 +1,6 @@
 // A fax while it is being written: what was chosen, its pages as they will be, and its way out.
 import { api } from "../../api/client";
+import { newOrder } from "../../api/order";
 import { asProblem, Problem } from "../../api/problem";
 import type { Fax, Schemas } from "../../api/types";
 
@@ -62,6 +63,10 @@ export class Draft {
   schedule = $state("");
   isLater = $state(false);
   tag = $state("");
+  /** When a mail tells of it; empty is as for all faxes. */
+  notify = $state("");
+  /** Whom it tells; empty is who is told of all faxes. */
+  notifyTo = $state("");
   /** Id of a key; empty is oneself. */
   asKey = $state("");
 
@@ -169,8 +174,24 @@ export class Draft {
     return this.refusal?.of("schedule_at");
   }
 
+  /** Whether an address may be given: somebody is told of this fax. */
+  get isToldTo(): boolean {
+    return this.notify !== "" && this.notify !== "none";
+  }
+
+  get notifyError(): string | undefined {
+    if (this.isGroup && this.notify === "requeued") return "Of several numbers only the end of all is told.";
+    return this.refusal?.of("notify");
+  }
+
+  /** What is asked for beside the pages. */
+  get notices(): { notify: string; notify_to: string } {
+    return { notify: this.notify, notify_to: this.isToldTo ? this.notifyTo.trim() : "" };
+  }
+
   get isComplete(): boolean {
     const areNumbers = this.isNumber && !this.numberError && this.numbers.every((number) => IS_NUMBER.test(number));
+    if (this.isGroup && this.notify === "requeued") return false;
     return areNumbers && this.hasPages && (!this.isLater || (!!this.schedule && !this.scheduleError));
   }
 
@@ -312,18 +333,15 @@ export class Draft {
     form.append("priority", this.priority);
     if (this.tag.trim()) form.append("tag", this.tag.trim());
     if (this.isLater) form.append("schedule_at", new Date(this.schedule).toISOString());
+    for (const [name, value] of Object.entries(this.notices)) if (value) form.append(name, value);
     const headers = { "idempotency-key": this.#orderName(preview?.id) };
     const accepted = await api.post<Fax | Schemas["AcceptedGroup"]>("/fax", form, { query: { as_key: this.asKey }, headers });
     return "id" in accepted ? `/jobs/${accepted.id}` : `/groups/${accepted.group.id}`;
   }
 
   #orderName(preview: string | undefined): string {
-    const of = JSON.stringify([preview, this.numbers, this.recipe, this.priority, this.tag, this.isLater && this.schedule]);
-    if (this.#order?.of !== of) {
-      // Not `randomUUID`, which browsers hide on plain HTTP.
-      const bytes = crypto.getRandomValues(new Uint8Array(16));
-      this.#order = { of, name: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
-    }
+    const of = JSON.stringify([preview, this.numbers, this.recipe, this.priority, this.tag, this.notices, this.isLater && this.schedule]);
+    if (this.#order?.of !== of) this.#order = { of, name: newOrder() };
     return this.#order.name;
   }
 }

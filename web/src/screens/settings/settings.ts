@@ -38,11 +38,23 @@ export const readSettings = () => api.get<Settings>("/admin/settings");
 
 export const changeSettings = (values: Record<string, string | null>) => api.put<SettingsChanged>("/admin/settings", values);
 
+/** What counts for this key now. */
+export function valueIn({ settings }: Settings, key: string): string {
+  return settings.find((setting) => setting.key === key)?.value ?? "";
+}
+
+/** Whether e-mail is sent at all. */
+export function isMailOn(settings: Settings): boolean {
+  return valueIn(settings, "mail.server") !== "" && valueIn(settings, "mail.from") !== "";
+}
+
 interface Words {
   label: string;
   hint?: string;
   /** The words of a choice, and of yes and no. */
   choices?: Record<string, { text: string; hint?: string }>;
+  /** A few short choices stand beside each other. */
+  beside?: boolean;
   unit?: string;
   rows?: number;
 }
@@ -131,6 +143,30 @@ const WORDS: Record<string, Words> = {
     label: "Networks of your own that webhooks may lead to",
     hint: "Like 192.168.1.20, 10.0.0.0/8. Plain HTTP is possible to these alone. Empty is the public internet only.",
   },
+  "mail.server": { label: "Mail server", hint: "Its name and port, like mail.example.org:587. Without one no mail is sent." },
+  "mail.security": {
+    label: "Way to the mail server",
+    choices: {
+      starttls: { text: "Encrypted after the greeting", hint: "STARTTLS, as most servers want it on port 587." },
+      tls: { text: "Encrypted from the beginning", hint: "TLS, usual on port 465." },
+      none: { text: "Not encrypted", hint: "To a mail server on this machine alone." },
+    },
+  },
+  "mail.user": { label: "User name there", hint: "Empty where the mail server asks for no login." },
+  "mail.from": { label: "Notices are from", hint: "An e-mail address, like fax@example.org." },
+  "mail.to": { label: "Who is told", hint: "Up to 10 e-mail addresses with commas between." },
+  "mail.notify": {
+    label: "A notice of each fax",
+    hint: "Who sends a fax can choose otherwise for it. Of one document to several numbers only the end of all is told.",
+    beside: true,
+    choices: {
+      none: { text: "Never" },
+      done: { text: "When it has ended" },
+      requeued: { text: "When it will be tried again" },
+      both: { text: "Both" },
+    },
+  },
+  "mail.show_numbers": { label: "Numbers stand whole in notices", hint: "Otherwise their last four digits: mail passes through many hands." },
   "server.listen": { label: "Programs on this machine", hint: "Address and port of plain HTTP." },
   "server.https_listen": { label: "People and other machines", hint: "Address and port of HTTPS; [::] is every address of this machine. Empty switches it off." },
   "server.host_names": {
@@ -169,7 +205,7 @@ const PAGES = [
   ["numbers", "Numbers", []],
   ["retention", "Retention", ["storage.", "audit."]],
   ["webhooks", "Webhooks", ["webhooks."]],
-  ["notifications", "Notifications", ["notifications.", "notify.", "mail."]],
+  ["notices", "Notices", ["mail."]],
 ] as const;
 
 export interface SettingsPage {
