@@ -110,6 +110,16 @@ describe("sending a fax", { skip: missing }, () => {
     await inspect(page, "send");
   });
 
+  test("of a number that nobody sent to before one is told that the fax will wait for a look", async () => {
+    await office.local("PUT", "/admin/settings", { "line.second_look": "first_time everywhere" });
+    const page = await office.signIn("/send");
+    await page.getByLabel("Fax number", { exact: true }).fill("+12125550177");
+    await page.locator("input[type=file]").setInputFiles({ name: "letter.txt", mimeType: "text/plain", buffer: Buffer.from("One.") });
+    await page.getByText("No fax was delivered to +1 212 555 0177 before, and it is not in the address book.").waitFor();
+    await office.local("PUT", "/admin/settings", { "line.second_look": null });
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("it is sent as a key, later, and let go early", async () => {
     const page = await office.signIn("/send");
     await page.getByLabel("Fax number", { exact: true }).fill("+15005550000");

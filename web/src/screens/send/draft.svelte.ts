@@ -5,24 +5,8 @@ import { asProblem, Problem } from "../../api/problem";
 import type { Fax, Schemas } from "../../api/types";
 
 /** `POST /previews`: the very dots that will be sent, and where to. */
-export interface Preview {
-  id: string;
-  expires_at: string;
-  seconds: number;
-  pages: { page: number; seconds: number; black_percent: number; warning: string | null; png: string }[];
-  destination: Destination | null;
-}
-
-export interface Destination {
-  to_e164: string;
-  /** As one reads it, with the place where that is known. */
-  will_dial: string;
-  route: string;
-  spends: boolean;
-  policy: Schemas["PolicyVerdict"];
-  quota: string | null;
-  waiting_for: string | null;
-}
+export type Preview = Schemas["Preview"];
+export type Destination = Schemas["DestinationView"];
 
 export interface Item {
   id: number;
