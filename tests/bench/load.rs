@@ -13,13 +13,15 @@ const PACE: Duration = Duration::from_millis(2);
 /// One connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
+    /// The line that is read.
+    line: Vec<u8>,
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream: BufReader::new(stream), line: Vec::new() })
     }
 
     pub fn get(&mut self, path: &str, key: Option<&str>) -> io::Result<String> {
@@ -87,31 +89,30 @@ impl Client {
         if status == expected { Ok(content) } else { Err(io::Error::other(format!("{status}: {content}"))) }
     }
 
-    /// Reads the head of an answer; its status and the length of the body. Without a copy: the
-    /// client shares the processors with what it measures, and longer heads should not cost it more.
+    /// Reads the head of an answer; its status and the length of the body.
     fn head(&mut self) -> io::Result<(u16, usize)> {
         let (mut status, mut length) = (None, 0);
         loop {
-            let buffer = self.stream.fill_buf()?;
-            let Some(end) = buffer.windows(2).position(|pair| pair == b"\r\n") else {
-                // Heads are small and come in one piece, or the server is gone.
-                return Err(io::Error::other(format!("half a head: {}", String::from_utf8_lossy(buffer))));
-            };
-            let line = &buffer[..end];
+            self.line.clear();
+            // Looks for the end many bytes at a time: the client shares the processors with what it
+            // measures, and longer heads should not cost it more.
+            self.stream.read_until(b'\n', &mut self.line)?;
+            let line = self.line.trim_ascii_end();
             match status {
-                None => status = line.get(9..12).and_then(number),
-                Some(status) if line.is_empty() => {
-                    self.stream.consume(end + 2);
-                    return Ok((status, length));
-                }
+                None => status = Some(line.get(9..12).and_then(number).ok_or_else(|| no_head(line))?),
+                Some(status) if line.is_empty() => return Ok((status, length)),
                 Some(_) if line.len() > 15 && line[..15].eq_ignore_ascii_case(b"content-length:") => {
                     length = number(line[15..].trim_ascii()).unwrap_or(0);
                 }
                 Some(_) => {}
             }
-            self.stream.consume(end + 2);
         }
     }
+}
+
+/// The server is gone, or says what is no HTTP.
+fn no_head(line: &[u8]) -> io::Error {
+    io::Error::other(format!("no head of an answer: {}", String::from_utf8_lossy(line)))
 }
 
 fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
