@@ -1,10 +1,10 @@
-//! The table `destination_calls`: what is remembered of each number.
+//! The tables `destination_calls` and `accepted_stations`: what is remembered of each number.
 //!
 //! Owns: remembering a call in the transaction that ends it, and forgetting it after its time. It
 //! outlives the fax it was for, so that retention of faxes takes nothing from it.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::jobs::to_json;
 use super::{Db, DbError, from_ms, parse, to_ms};
@@ -46,6 +46,28 @@ impl Db {
         .await
     }
 
+    /// What the machine at a number calls itself, as far as it is known at `now`: of the last delivery
+    /// over one of these routes in which it told, or as somebody said since that it is right.
+    pub fn known_station(
+        &self,
+        to: &FaxNumber,
+        routes: &RouteList,
+        now: Timestamp,
+    ) -> Result<Option<String>, DbError> {
+        self.point(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT station_id FROM (SELECT at, remote_station_id AS station_id FROM destination_calls \
+                 WHERE to_e164 = ?1 AND at >= ?2 AND class = 'delivered' AND trim(remote_station_id) <> '' \
+                 AND route IN (SELECT value FROM json_each(?3)) \
+                 UNION ALL SELECT at, station_id FROM accepted_stations \
+                 WHERE to_e164 = ?1 AND at >= ?2 AND route IN (SELECT value FROM json_each(?3))) \
+                 ORDER BY at DESC LIMIT 1",
+            )?;
+            let parameters = params![to.as_e164(), oldest(now), names(routes)];
+            Ok(statement.query_row(parameters, |row| row.get(0)).optional()?)
+        })
+    }
+
     /// Forgets calls that are too old at `now`, a batch of them; answers how many.
     pub async fn forget_destinations(&self, now: Timestamp) -> Result<usize, DbError> {
         self.write(move |transaction| {
@@ -53,6 +75,7 @@ impl Db {
                 "DELETE FROM destination_calls WHERE (to_e164, at, attempt_id) IN \
                  (SELECT to_e164, at, attempt_id FROM destination_calls WHERE at < ?1 ORDER BY at LIMIT ?2)",
             )?;
+            transaction.execute("DELETE FROM accepted_stations WHERE at < ?1", [oldest(now)])?;
             Ok(statement.execute(params![oldest(now), FORGOTTEN_AT_ONCE])?)
         })
         .await
@@ -72,7 +95,7 @@ pub(in crate::db) fn was_reached(
          AND route IN (SELECT value FROM json_each(?3)) ORDER BY at DESC",
     )?;
     let mut rows =
-        statement.query(params![to.as_e164(), oldest(now), to_json(&routes.names().collect::<Vec<_>>())])?;
+        statement.query(params![to.as_e164(), oldest(now), names(routes)])?;
     while let Some(row) = rows.next()? {
         let class: crate::fax::outcome::Class = parse(&row.get::<_, String>(0)?, "destination_calls.class")?;
         if class.is_try() {
@@ -104,6 +127,28 @@ pub(in crate::db) fn remember(
             outcome.class.as_str()
         ])?;
     Ok(())
+}
+
+/// Remembers that the machine that calls itself so is the right one at a job's number, as `by` said.
+pub(in crate::db) fn accept_station(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    station: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO accepted_stations(to_e164, route, station_id, by, at) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET station_id = excluded.station_id, by = excluded.by, at = excluded.at",
+        )?
+        .execute(params![job.to.as_e164(), job.route, station, by, to_ms(now)])?;
+    Ok(())
+}
+
+/// The names of a list of routes, as a JSON array.
+fn names(routes: &RouteList) -> String {
+    to_json(&routes.names().collect::<Vec<_>>())
 }
 
 pub(in crate::db) fn oldest(now: Timestamp) -> i64 {

@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0017_routes.sql"),
     include_str!("migrations/0018_route_health.sql"),
     include_str!("migrations/0019_hours.sql"),
+    include_str!("migrations/0020_stations.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

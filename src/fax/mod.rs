@@ -27,4 +27,5 @@ pub mod retry;
 pub mod routing;
 pub mod second_look;
 pub mod sentences;
+pub mod station;
 pub mod transition;

@@ -10,6 +10,7 @@
 mod alter;
 mod group;
 mod second_look;
+mod station;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -176,6 +177,7 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         notify: new.notify,
         group: None,
         second_look: None,
+        other_station: None,
         schedule_at: new.schedule_at.map(whole_ms),
         hours: new.hours,
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
@@ -290,7 +292,7 @@ impl Stage {
     pub fn release(self, now: Timestamp) -> Result<Moved, State> {
         match self {
             Self::Sleeping(Sleeping(mut job)) if job.state == State::Held => {
-                (job.next_try_at, job.second_look) = (None, None);
+                (job.next_try_at, job.second_look, job.other_station) = (None, None, None);
                 // The time it was held is not its fault.
                 if job.deadline_at <= now {
                     job.deadline_at = whole_ms(now.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
@@ -451,6 +453,7 @@ impl Calling {
     /// Takes in what the call reports. Page data that leaves makes it `sending`.
     pub fn progressed(self, progress: &Progress, now: Timestamp) -> Moved {
         let Self { mut job, .. } = self;
+        let is_another = station::take_in(&mut job, progress);
         let starts_sending = job.state == State::Dialing && progress.first_data_at.is_some();
         let mut events = Vec::new();
         touch(&mut job, now);
@@ -462,12 +465,13 @@ impl Calling {
         if count_confirmed(&mut job, &progress.pages) > 0 {
             events.push(Event::about(&job, "page_confirmed"));
         }
+        if is_another {
+            events.push(Event::other_station(&job));
+        }
         Moved::in_place(job, events)
     }
 
-    /// The call is over. `last` holds what it had not reported yet; `seed` makes the jitter of the
-    /// next interval. Answers the job and the outcome of the attempt itself.
-    pub fn ended(
+    fn close(
         self,
         first_page: u32,
         last: &Progress,
@@ -494,6 +498,9 @@ impl Calling {
             && fault.class != Class::UnknownOutcome
         {
             fault = Fault { detail: fault.detail, ..Fault::of(Class::Cancelled).because(by) };
+        }
+        if fault.class == Class::OtherStation {
+            return station::hold(job, fault, now);
         }
         // Not after the deadline, which lets only the call finish that was under way.
         if fault.is_of_the_route()

@@ -20,6 +20,7 @@ use crate::db::jobs::Claim;
 use crate::fax::attempt::{CallEnd, Progress};
 use crate::fax::job::Job;
 use crate::fax::outcome::{Class, Fault};
+use crate::fax::station::Watch;
 use crate::id::{AttemptId, JobId};
 use crate::route::{Call, EndEarly, HangUp, Reporter, Route};
 use crate::spool::SpoolError;
@@ -81,6 +82,7 @@ impl Inner {
                     station_id: self.station_id(),
                     pages,
                     first_page: attempt.first_page,
+                    watch: self.watch(&job),
                     reporter: reporter.clone(),
                     hang_up,
                     clock: self.clock.clone(),
@@ -90,6 +92,17 @@ impl Inner {
         };
         crash::after(Step::CallEnded);
         self.store_end(job.id, id, reporter.take_rest(), end, work).await;
+    }
+
+    /// What a call has to mind about the machine that answers. A call goes on where that cannot be
+    /// known: a fax that arrives unlooked-at is better than none.
+    fn watch(&self, job: &Job) -> Watch {
+        let known = self.db.known_station(&job.to, &job.routes, self.clock.now());
+        let expected = known.unwrap_or_else(|error| {
+            log::warn!("job {}: it is not known who should answer: {error}", job.id);
+            None
+        });
+        Watch { check: self.policy().station_check, expected }
     }
 
     async fn unconfirmed_pages(&self, job: &Job) -> Result<Vec<FaxPage>, Fault> {

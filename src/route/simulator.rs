@@ -16,6 +16,7 @@
 //! | +15005550007 | never confirms the last page |
 //! | +15005550008 | delivered, each page taking 30 s |
 //! | +15005550009 | the provider is out of service; that of the further simulators delivers |
+//! | +15005550010 | delivered; its machine calls itself differently once it is known from a delivery |
 
 use std::ops::Range;
 use std::time::Duration;
@@ -35,10 +36,14 @@ pub const NAME: &str = "simulator";
 /// Names of the simulators: the others stand for further lines, to see what becomes of a fax whose
 /// line fails.
 const NAMES: [&str; 4] = [NAME, "simulator:2", "simulator:3", "simulator:4"];
-/// What all scripted numbers begin with; one digit follows.
-const SCRIPTED: &str = "+1500555000";
+/// What all scripted numbers begin with; two digits follow.
+const SCRIPTED: &str = "+150055500";
+/// The last of them.
+const LAST_SCRIPTED: u8 = 10;
 /// What the simulated machine calls itself.
 const STATION_ID: &str = "PAGEWIRE SIMULATOR";
+/// The same of a machine that took the place of another one.
+const OTHER_STATION_ID: &str = "ANOTHER SIMULATOR";
 
 /// From dialling to the first answer.
 const DIAL_MS: Range<u64> = 1000..3000;
@@ -85,7 +90,7 @@ pub fn is_one(name: &str) -> bool {
 
 /// Whether this number has an end of its own on the simulator and on loopback.
 pub fn is_scripted(to: &FaxNumber) -> bool {
-    script_digit(to).is_some()
+    script_number(to).is_some()
 }
 
 impl Route for Simulator {
@@ -118,11 +123,9 @@ impl Route for Simulator {
     }
 }
 
-fn script_digit(to: &FaxNumber) -> Option<u8> {
-    match to.as_e164().strip_prefix(SCRIPTED)?.as_bytes() {
-        [digit] => Some(digit - b'0'),
-        _ => None,
-    }
+fn script_number(to: &FaxNumber) -> Option<u8> {
+    let digits = to.as_e164().strip_prefix(SCRIPTED).filter(|digits| digits.len() == 2)?;
+    digits.parse().ok().filter(|number| *number <= LAST_SCRIPTED)
 }
 
 /// What the other end does in one call.
@@ -138,12 +141,13 @@ enum Script {
     NeverTrain,
     NeverConfirm(u32),
     Outage,
+    BecomeAnother,
 }
 
 impl Script {
     fn of(simulator: &str, to: &FaxNumber, attempt_number: u32, last_page: u32) -> Self {
         let is_first_call = attempt_number == 1;
-        match script_digit(to) {
+        match script_number(to) {
             Some(1) if is_first_call => Self::Busy,
             Some(2) => Self::NoAnswer,
             Some(3) => Self::Person,
@@ -153,6 +157,7 @@ impl Script {
             Some(7) => Self::NeverConfirm(last_page),
             Some(8) => Self::DeliverSlowly,
             Some(9) if simulator == NAME => Self::Outage,
+            Some(10) => Self::BecomeAnother,
             _ => Self::Deliver,
         }
     }
@@ -231,9 +236,16 @@ impl Line<'_> {
             return Err(Ending::Fault(Fault::t30(2)));
         }
         self.received("CED");
-        self.noted(Direction::Received, "CSI", STATION_ID);
+        let station_id = match (self.script, &self.call.watch.expected) {
+            (Script::BecomeAnother, Some(_)) => OTHER_STATION_ID,
+            _ => STATION_ID,
+        };
+        self.noted(Direction::Received, "CSI", station_id);
         self.received("DIS");
-        self.call.reporter.answered(Some(STATION_ID));
+        if let Err(fault) = self.call.answered(Some(station_id)) {
+            self.noted(Direction::Sent, "DCN", "another machine than the one that is known");
+            return Err(Ending::Fault(fault));
+        }
         for speed in SPEEDS {
             let station_id = self.call.station_id.clone();
             self.noted(Direction::Sent, "TSI", &station_id);
@@ -316,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_digit_writes_the_script() {
+    fn the_last_digits_write_the_script() {
         let cases = [
             ("+15005550000", 1, 3, Script::Deliver),
             ("+15005550001", 1, 3, Script::Busy),
@@ -331,7 +343,9 @@ mod tests {
             ("+15005550007", 2, 3, Script::NeverConfirm(3)),
             ("+15005550008", 1, 3, Script::DeliverSlowly),
             ("+15005550009", 1, 3, Script::Outage),
-            ("+15005550010", 1, 3, Script::Deliver),
+            ("+15005550010", 1, 3, Script::BecomeAnother),
+            ("+15005550012", 1, 3, Script::Deliver),
+            ("+15005550100", 1, 3, Script::Deliver),
             ("+150055500001", 1, 3, Script::Deliver),
         ];
         for (to, attempt_number, pages, expected) in cases {
@@ -340,6 +354,6 @@ mod tests {
         let other = Script::of("simulator:2", &"+15005550009".parse().unwrap(), 1, 3);
         assert_eq!(other, Script::Deliver, "another provider");
         assert!(is_scripted(&"+15005550009".parse().unwrap()));
-        assert!(!is_scripted(&"+15005550010".parse().unwrap()));
+        assert!(!is_scripted(&"+15005550012".parse().unwrap()));
     }
 }

@@ -47,6 +47,7 @@ mod seed_faxbot;
 mod seed_fonproxy;
 mod simulator;
 mod spending;
+mod station;
 mod storage;
 mod support;
 mod tidy;

@@ -35,7 +35,7 @@ use crate::id::{DocumentId, JobId};
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, hours, deadline_at, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, other_station, schedule_at, hours, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
@@ -43,7 +43,7 @@ const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :sta
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
      outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
-     cancel_asked_by = :cancel_asked_by, second_look = :second_look, updated_at = :updated_at, final_at = :final_at \
+     cancel_asked_by = :cancel_asked_by, second_look = :second_look, other_station = :other_station, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
 
 /// What only a person changes; apart from [`UPDATE`], which every page of every call runs, so that
@@ -187,6 +187,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":lease_until": job.lease_until.map(to_ms),
         ":cancel_asked_by": job.cancel_asked_by,
         ":second_look": job.second_look.as_ref().map(to_json),
+        ":other_station": job.other_station.as_ref().map(to_json),
         ":updated_at": to_ms(job.updated_at),
         ":final_at": job.final_at.map(to_ms),
     })?;
@@ -264,26 +265,16 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
             human_answers: row.get(next())?,
             outages: row.get(next())?,
         },
-        outcome: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.outcome" }))
-            .transpose()?,
+        outcome: record(row, next(), "jobs.outcome")?,
         tag: row.get(next())?,
         resend_of: row
             .get::<_, Option<String>>(next())?
             .map(|id| parse(&id, "jobs.resend_of"))
             .transpose()?,
-        notify: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.notify" }))
-            .transpose()?,
+        notify: record(row, next(), "jobs.notify")?,
         group: row.get::<_, Option<String>>(next())?.map(|id| parse(&id, "jobs.group_id")).transpose()?,
-        second_look: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| {
-                serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.second_look" })
-            })
-            .transpose()?,
+        second_look: record(row, next(), "jobs.second_look")?,
+        other_station: record(row, next(), "jobs.other_station")?,
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         hours: row.get::<_, Option<String>>(next())?.map(|text| parse(&text, "jobs.hours")).transpose()?,
         deadline_at: time(row.get(next())?)?,
@@ -294,6 +285,16 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         updated_at: time(row.get(next())?)?,
         final_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
     })
+}
+
+/// What is stored as a JSON record, or not there.
+fn record<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    what: &'static str,
+) -> Result<Option<T>, DbError> {
+    let json = row.get_ref(column)?.as_str_or_null().map_err(damaged)?;
+    json.map(|json| serde_json::from_str(json).map_err(|_| DbError::Damaged { what })).transpose()
 }
 
 /// A list of routes.

@@ -64,7 +64,7 @@ impl Stage {
             (job.to_raw, job.to) = (raw, to);
         }
         if is_elsewhere {
-            (job.counters, job.outcome) = (Counters::default(), None);
+            (job.counters, job.outcome, job.other_station) = (Counters::default(), None, None);
         }
         if let Some(priority) = change.priority {
             let has_failed = job.rank != job.priority.rank() && !is_elsewhere;

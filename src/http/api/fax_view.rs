@@ -17,7 +17,7 @@ use crate::fax::number::FaxNumber;
 use crate::fax::outcome::Outcome;
 use crate::fax::policy::Verdict;
 use crate::fax::routing;
-use crate::fax::second_look::FoundIn;
+use crate::fax::second_look::{FoundIn, Kind, SecondLook};
 use crate::fax::sentences;
 use crate::http::error::ApiError;
 use crate::http::request::Permitted;
@@ -55,6 +55,8 @@ pub(in crate::http) struct FaxView {
     modifier: Option<&'static str>,
     /// The same as a sentence.
     waiting_for: Option<String>,
+    /// That another machine answered than the one known at the number, as a sentence; null when none did.
+    warning: Option<String>,
     /// The routes it may take, in order; the next one is tried at once where one fails.
     routes: Vec<String>,
     /// The number that is dialled.
@@ -97,7 +99,7 @@ impl FaxView {
         let sibling = job.is_blocked.then_some(("blocked", sentences::BLOCKED.to_owned()));
         let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
         let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
-        let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
+        let look = look.map(|look| ("second_look", to_look_at(job, look, None)));
         let why = dialling.lacks_line(job);
         let opens_at = job.waits_for_hours().or_else(|| routing::opens_at(why.clone()?));
         let closed = opens_at.map(|at| ("outside_hours", sentences::outside_hours(at)));
@@ -118,6 +120,7 @@ impl FaxView {
             blocked: job.is_blocked,
             modifier,
             waiting_for,
+            warning: job.other_station.as_ref().map(sentences::other_station),
             routes: job.routes.names().map(ToOwned::to_owned).collect(),
             to_e164: job.to.as_e164().to_owned(),
             confirmed_pages: job.confirmed_pages,
@@ -159,8 +162,16 @@ impl FaxView {
             }
             _ => None,
         };
-        view.waiting_for = Some(sentences::second_look(&job.to, look, near.as_deref()));
+        view.waiting_for = Some(to_look_at(job, look, near.as_deref()));
         Ok(view)
+    }
+}
+
+/// Why somebody has to look at the number of a fax.
+fn to_look_at(job: &Job, look: &SecondLook, near: Option<&str>) -> String {
+    match (look.kind, &job.other_station) {
+        (Kind::OtherStation, Some(other)) => sentences::held_for_other_station(other),
+        _ => sentences::second_look(&job.to, look, near),
     }
 }
 
