@@ -54,9 +54,9 @@ pub fn seed(id: AttemptId) -> u64 {
 /// How the pages of a call travelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carriage {
-    /// `t38`, `audio`, `loopback` or `simulated`.
+    /// `t38`, `audio` or `loopback`.
     pub transport: Option<String>,
-    /// Speed agreed on, in bit/s.
+    /// Speed agreed on, or the highest that was tried, in bit/s.
     pub bit_rate: Option<u32>,
     /// Whether error correction (T.30 Annex A) was on.
     pub ecm: Option<bool>,

@@ -15,6 +15,7 @@ pub mod group;
 pub mod health;
 pub mod hours;
 pub mod job;
+pub mod ladder;
 pub mod notice;
 pub mod notify;
 pub mod number;

@@ -19,6 +19,7 @@ use crate::db::DbError;
 use crate::db::jobs::Claim;
 use crate::fax::attempt::{CallEnd, Progress};
 use crate::fax::job::Job;
+use crate::fax::ladder::Wishes;
 use crate::fax::outcome::{Class, Fault};
 use crate::fax::station::Watch;
 use crate::id::{AttemptId, JobId};
@@ -82,6 +83,7 @@ impl Inner {
                     station_id: self.station_id(),
                     pages,
                     first_page: attempt.first_page,
+                    wishes: self.wishes(&job),
                     watch: self.watch(&job),
                     reporter: reporter.clone(),
                     hang_up,
@@ -92,6 +94,17 @@ impl Inner {
         };
         crash::after(Step::CallEnded);
         self.store_end(job.id, id, reporter.take_rest(), end, work).await;
+    }
+
+    /// The way in which a call is to be tried; the usual one where it is not known what went before.
+    fn wishes(&self, job: &Job) -> Wishes {
+        match self.db.ladder_of(job, self.clock.now()) {
+            Ok((memory, own)) => Wishes::next(&memory, &own),
+            Err(error) => {
+                log::warn!("job {}: it is not known how its last calls went: {error}", job.id);
+                Wishes::default()
+            }
+        }
     }
 
     /// What a call has to mind about the machine that answers. A call goes on where that cannot be

@@ -24,6 +24,7 @@ pub use self::report::{NotRecorded, Reporter};
 use crate::clock::{Clock, Wake, Work};
 use crate::codec::page::FaxPage;
 use crate::fax::attempt::CallEnd;
+use crate::fax::ladder::Wishes;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::{Class, Fault};
 use crate::fax::station::Watch;
@@ -77,6 +78,8 @@ pub struct Call {
     pub pages: Vec<FaxPage>,
     /// Number within the document of the first of `pages`, from 1.
     pub first_page: u32,
+    /// The way in which it is to be tried.
+    pub wishes: Wishes,
     /// What to mind about the machine that answers.
     pub watch: Watch,
     /// Where progress is told.

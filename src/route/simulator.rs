@@ -12,7 +12,7 @@
 //! | +15005550003 | a person answers |
 //! | +15005550004 | the number is bad |
 //! | +15005550005 | hangs up during page 2 of the first call (page 1 if it is the only one), then delivered |
-//! | +15005550006 | never agrees on a speed |
+//! | +15005550006 | never agrees on a speed, whatever way is tried |
 //! | +15005550007 | never confirms the last page |
 //! | +15005550008 | delivered, each page taking 30 s |
 //! | +15005550009 | the provider is out of service; that of the further simulators delivers |
@@ -26,6 +26,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::clock::Work;
 use crate::fax::attempt::{self, CallEnd, Carriage, Direction, PageConfirmation};
+use crate::fax::ladder::Wishes;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::{Class, Detail, Fault};
 use crate::id::AttemptId;
@@ -205,7 +206,8 @@ impl Line<'_> {
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {
-        self.sent("INVITE");
+        let transport = self.call.wishes.transport;
+        self.noted(Direction::Sent, "INVITE", transport.as_str());
         let dial_ms = self.random.random_range(DIAL_MS);
         self.pass(dial_ms).await?;
         let fault = match self.script {
@@ -246,19 +248,23 @@ impl Line<'_> {
             self.noted(Direction::Sent, "DCN", "another machine than the one that is known");
             return Err(Ending::Fault(fault));
         }
-        for speed in SPEEDS {
+        let Wishes { transport, max_bit_rate, ecm } = self.call.wishes;
+        let carriage = |speed| Carriage {
+            transport: Some(transport.as_str().into()),
+            bit_rate: Some(speed),
+            ecm: Some(ecm),
+        };
+        self.call.reporter.carriage(carriage(max_bit_rate));
+        let correction = if ecm { "with" } else { "without" };
+        for speed in SPEEDS.into_iter().filter(|speed| *speed <= max_bit_rate) {
             let station_id = self.call.station_id.clone();
             self.noted(Direction::Sent, "TSI", &station_id);
-            self.noted(Direction::Sent, "DCS", &format!("{speed} bit/s"));
+            self.noted(Direction::Sent, "DCS", &format!("{speed} bit/s, {correction} error correction"));
             self.sent("TCF");
             self.pass(HANDSHAKE_MS).await?;
             if self.script != Script::NeverTrain {
                 self.received("CFR");
-                self.call.reporter.carriage(Carriage {
-                    transport: Some("simulated".into()),
-                    bit_rate: Some(speed),
-                    ecm: Some(false),
-                });
+                self.call.reporter.carriage(carriage(speed));
                 return Ok(());
             }
             self.received("FTT");

@@ -52,5 +52,6 @@ mod storage;
 mod support;
 mod tidy;
 mod tls;
+mod ways;
 mod webhooks;
 mod webhooks_served;

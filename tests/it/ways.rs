@@ -1,0 +1,41 @@
+//! How a call is tried again in another way, where the machines did not get along.
+
+use std::time::Duration;
+
+use pagewire::fax::attempt::{Attempt, Carriage};
+
+use crate::queue::{Site, fax, start};
+
+fn carriage(transport: &str, bit_rate: u32, ecm: bool) -> Carriage {
+    Carriage { transport: Some(transport.into()), bit_rate: Some(bit_rate), ecm: Some(ecm) }
+}
+
+fn ways(attempts: &[Attempt]) -> Vec<Carriage> {
+    attempts.iter().map(|attempt| attempt.carriage.clone()).collect()
+}
+
+#[tokio::test]
+async fn each_call_to_a_number_that_never_trains_gives_up_one_thing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::open(folder.path(), start()).await;
+    site.queue.start();
+    let id = site.submit(fax("+15005550006", "simulator", 1)).await;
+    let (_, attempts) = site.end_of(id).await;
+    let steps =
+        [carriage("t38", 14_400, true), carriage("audio", 14_400, true), carriage("audio", 9600, true)];
+    assert_eq!(ways(&attempts), steps);
+    let trace = site.queue.trace(id, 3).await.unwrap().unwrap();
+    let notes = |frame: &str| -> Vec<String> {
+        trace.iter().filter(|entry| entry.frame == frame).filter_map(|entry| entry.note.clone()).collect()
+    };
+    assert_eq!(notes("INVITE"), ["audio"]);
+    let speeds = [9600, 4800, 2400].map(|speed| format!("{speed} bit/s, with error correction"));
+    assert_eq!(notes("DCS"), speeds);
+    // The next fax goes on where this one stopped.
+    let (_, attempts) = site.end_of(site.submit(fax("+15005550006", "simulator", 1)).await).await;
+    assert_eq!(ways(&attempts), vec![carriage("audio", 9600, false); 3]);
+    // What is known of one number says nothing about another one.
+    let (_, attempts) = site.end_of(site.submit(fax("+15005550000", "simulator", 1)).await).await;
+    assert_eq!(ways(&attempts), [carriage("t38", 14_400, true)]);
+    site.queue.stop(Duration::ZERO).await;
+}
