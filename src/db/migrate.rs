@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0018_route_health.sql"),
     include_str!("migrations/0019_hours.sql"),
     include_str!("migrations/0020_stations.sql"),
+    include_str!("migrations/0021_reimaged.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

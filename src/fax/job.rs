@@ -284,6 +284,8 @@ pub struct Job {
     pub second_look: Option<SecondLook>,
     /// That another machine answered than the one known at its number.
     pub other_station: Option<OtherStation>,
+    /// Whether its pages are sent in the form that every machine takes, because one of them was refused.
+    pub is_reimaged: bool,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// The hours of the week in which it may be sent; any without.
@@ -308,6 +310,11 @@ impl Job {
     /// When the hours come in which it may be sent; `None` when it does not wait for them.
     pub fn waits_for_hours(&self) -> Option<Timestamp> {
         self.next_try_at.filter(|at| self.state == State::Scheduled && Some(*at) != self.schedule_at)
+    }
+
+    /// Resolution of its pages as they are sent, in the API's word.
+    pub fn sent_resolution(&self) -> &str {
+        if self.is_reimaged { "standard" } else { &self.resolution }
     }
 
     /// Whether it is held because another machine answered than the one known at its number.

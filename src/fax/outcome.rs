@@ -439,7 +439,7 @@ impl Outcome {
         Self {
             class,
             code: if is_replaced { class.as_str().into() } else { fault.code },
-            retryable: class.is_retryable(),
+            retryable: class.is_retryable() || next_try_at.is_some(),
             who_acts,
             human,
             next_try_at,

@@ -32,6 +32,10 @@ pub fn fault(fault: &Fault, next: Next) -> String {
     let happened = what_happened(fault);
     match next {
         Next::RetryAt(_) if fault.class == Class::Interrupted => format!("{happened} It goes on at once."),
+        Next::RetryAt(at) if fault.class == Class::Incompatible => format!(
+            "{happened} The pages are made again in standard resolution. Trying again at {}.",
+            time_of_day(at)
+        ),
         Next::RetryAt(at) => format!("{happened} Trying again at {}.", time_of_day(at)),
         Next::Final(state, end) => {
             let arrived = if state == State::Partial { " Some of its pages have arrived." } else { "" };

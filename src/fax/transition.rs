@@ -9,6 +9,7 @@
 
 mod alter;
 mod group;
+mod reimage;
 mod second_look;
 mod station;
 
@@ -178,6 +179,7 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         group: None,
         second_look: None,
         other_station: None,
+        is_reimaged: false,
         schedule_at: new.schedule_at.map(whole_ms),
         hours: new.hours,
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
@@ -518,6 +520,8 @@ impl Calling {
         let is_hopeless = is_stranger && fault.is_silence() && job.counters.dials >= retry::MAX_SILENT_DIALS;
         let next = if is_hopeless {
             Next::Final(unfinished(&job), fault.class)
+        } else if reimage::because_of(&mut job, &fault) {
+            retry::again(&job.counters, fault.class, job.confirmed_pages, deadline, now, seed)
         } else {
             retry::decide(&job.counters, fault.class, job.confirmed_pages, deadline, now, seed)
         };

@@ -120,13 +120,15 @@ impl Inner {
 
     async fn unconfirmed_pages(&self, job: &Job) -> Result<Vec<FaxPage>, Fault> {
         let unreadable = |why: &str| Fault::of(Class::Document).because(format!("{why}."));
-        let Some(document) = job.document else {
+        if job.document.is_none() {
             return Err(unreadable("it has no pages"));
-        };
-        match self.pages(document).await {
+        }
+        match self.pages(job).await {
             Ok(mut pages) => Ok(pages.split_off((job.confirmed_pages as usize).min(pages.len()))),
             Err(
-                QueueError::Damaged(_) | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..)),
+                QueueError::Damaged(_)
+                | QueueError::Undecodable(_)
+                | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..)),
             ) => {
                 log::error!("job {}: its stored pages are damaged", job.id);
                 Err(unreadable("the stored pages are damaged"))

@@ -17,6 +17,7 @@
 //! | +15005550008 | delivered, each page taking 30 s |
 //! | +15005550009 | the provider is out of service; that of the further simulators delivers |
 //! | +15005550010 | delivered; its machine calls itself differently once it is known from a delivery |
+//! | +15005550011 | takes pages of standard resolution alone |
 
 use std::ops::Range;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::clock::Work;
+use crate::codec::compatible::is_compatible;
 use crate::fax::attempt::{self, CallEnd, Carriage, Direction, PageConfirmation};
 use crate::fax::ladder::Wishes;
 use crate::fax::number::FaxNumber;
@@ -40,7 +42,7 @@ const NAMES: [&str; 4] = [NAME, "simulator:2", "simulator:3", "simulator:4"];
 /// What all scripted numbers begin with; two digits follow.
 const SCRIPTED: &str = "+150055500";
 /// The last of them.
-const LAST_SCRIPTED: u8 = 10;
+const LAST_SCRIPTED: u8 = 11;
 /// What the simulated machine calls itself.
 const STATION_ID: &str = "PAGEWIRE SIMULATOR";
 /// The same of a machine that took the place of another one.
@@ -143,6 +145,7 @@ enum Script {
     NeverConfirm(u32),
     Outage,
     BecomeAnother,
+    TakeStandardAlone,
 }
 
 impl Script {
@@ -159,6 +162,7 @@ impl Script {
             Some(8) => Self::DeliverSlowly,
             Some(9) if simulator == NAME => Self::Outage,
             Some(10) => Self::BecomeAnother,
+            Some(11) => Self::TakeStandardAlone,
             _ => Self::Deliver,
         }
     }
@@ -247,6 +251,11 @@ impl Line<'_> {
         if let Err(fault) = self.call.answered(Some(station_id)) {
             self.noted(Direction::Sent, "DCN", "another machine than the one that is known");
             return Err(Ending::Fault(fault));
+        }
+        let refused = self.call.numbered_pages().find(|(_, page)| !is_compatible(page)).map(|(page, _)| page);
+        if let (Script::TakeStandardAlone, Some(page)) = (self.script, refused) {
+            self.noted(Direction::Sent, "DCN", "it cannot receive this resolution");
+            return Err(Ending::Fault(Fault::t30(11).on_page(page)));
         }
         let Wishes { transport, max_bit_rate, ecm } = self.call.wishes;
         let carriage = |speed| Carriage {
@@ -350,6 +359,7 @@ mod tests {
             ("+15005550008", 1, 3, Script::DeliverSlowly),
             ("+15005550009", 1, 3, Script::Outage),
             ("+15005550010", 1, 3, Script::BecomeAnother),
+            ("+15005550011", 2, 3, Script::TakeStandardAlone),
             ("+15005550012", 1, 3, Script::Deliver),
             ("+15005550100", 1, 3, Script::Deliver),
             ("+150055500001", 1, 3, Script::Deliver),

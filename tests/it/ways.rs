@@ -1,8 +1,13 @@
-//! How a call is tried again in another way, where the machines did not get along.
+//! How a call is tried again in another way: down the ladder where the machines did not get along,
+//! and with pages made again where the other one could not take them.
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use pagewire::codec::compatible::is_compatible;
 use pagewire::fax::attempt::{Attempt, Carriage};
+use pagewire::fax::job::State;
+use pagewire::fax::outcome::Class;
 
 use crate::queue::{Site, fax, start};
 
@@ -37,5 +42,28 @@ async fn each_call_to_a_number_that_never_trains_gives_up_one_thing_more() {
     // What is known of one number says nothing about another one.
     let (_, attempts) = site.end_of(site.submit(fax("+15005550000", "simulator", 1)).await).await;
     assert_eq!(ways(&attempts), [carriage("t38", 14_400, true)]);
+    site.queue.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn pages_that_are_refused_are_made_again_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::open(folder.path(), start()).await;
+    site.queue.start();
+    let id = site.submit(fax("+15005550011", "simulator", 2)).await;
+    let waiting = site.until(id, |job| job.state == State::Waiting).await;
+    let again = site.queue.pages(&site.job(id)).await.unwrap();
+    assert!(waiting.is_reimaged && again.iter().all(is_compatible));
+    let human = waiting.outcome.unwrap().human;
+    let said = "The other machine cannot take page 1. The pages are made again in standard resolution.";
+    assert!(human.starts_with(said), "{human}");
+    let (job, attempts) = site.end_of(id).await;
+    assert_eq!((job.state, job.sent_resolution(), job.counters.tries), (State::Delivered, "standard", 2));
+    let classes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome.as_ref().unwrap().class).collect();
+    assert_eq!(classes, [Class::Incompatible, Class::Delivered]);
+    let waited = attempts[1].started_at.duration_since(attempts[0].ended_at.unwrap());
+    assert_eq!(waited, SignedDuration::from_mins(1));
+    let stored: Vec<u32> = site.queue.pages(&job).await.unwrap().iter().map(|page| page.height).collect();
+    assert_eq!(stored, [50, 51], "half of 100 and of 101 rows");
     site.queue.stop(Duration::ZERO).await;
 }

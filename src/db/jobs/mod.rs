@@ -35,7 +35,7 @@ use crate::id::{DocumentId, JobId};
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, other_station, schedule_at, hours, deadline_at, \
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, other_station, reimaged, schedule_at, hours, deadline_at, \
      next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
@@ -43,7 +43,7 @@ const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :sta
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
      outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
-     cancel_asked_by = :cancel_asked_by, second_look = :second_look, other_station = :other_station, updated_at = :updated_at, final_at = :final_at \
+     cancel_asked_by = :cancel_asked_by, second_look = :second_look, other_station = :other_station, reimaged = :reimaged, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
 
 /// What only a person changes; apart from [`UPDATE`], which every page of every call runs, so that
@@ -188,6 +188,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":cancel_asked_by": job.cancel_asked_by,
         ":second_look": job.second_look.as_ref().map(to_json),
         ":other_station": job.other_station.as_ref().map(to_json),
+        ":reimaged": job.is_reimaged,
         ":updated_at": to_ms(job.updated_at),
         ":final_at": job.final_at.map(to_ms),
     })?;
@@ -275,6 +276,7 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         group: row.get::<_, Option<String>>(next())?.map(|id| parse(&id, "jobs.group_id")).transpose()?,
         second_look: record(row, next(), "jobs.second_look")?,
         other_station: record(row, next(), "jobs.other_station")?,
+        is_reimaged: row.get(next())?,
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         hours: row.get::<_, Option<String>>(next())?.map(|text| parse(&text, "jobs.hours")).transpose()?,
         deadline_at: time(row.get(next())?)?,

@@ -64,7 +64,8 @@ impl Stage {
             (job.to_raw, job.to) = (raw, to);
         }
         if is_elsewhere {
-            (job.counters, job.outcome, job.other_station) = (Counters::default(), None, None);
+            (job.counters, job.outcome) = (Counters::default(), None);
+            (job.other_station, job.is_reimaged) = (None, false);
         }
         if let Some(priority) = change.priority {
             let has_failed = job.rank != job.priority.rank() && !is_elsewhere;

@@ -222,7 +222,7 @@ async fn send_again(
         content: Content::Pages(pages),
         source_sha256: first.source_sha256.clone(),
         options: Options {
-            resolution: Resolution::from_name(&first.resolution).unwrap_or(Resolution::FINE),
+            resolution: Resolution::from_name(first.sent_resolution()).unwrap_or(Resolution::FINE),
             quality: Quality::from_name(&first.quality).unwrap_or_default(),
         },
         priority,

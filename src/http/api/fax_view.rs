@@ -68,6 +68,7 @@ pub(in crate::http) struct FaxView {
     /// Calls in which a fax machine answered.
     tries: u32,
     priority: &'static str,
+    /// `standard`, `fine` or `superfine`; `standard` from where on the other machine could not take a finer page.
     resolution: String,
     quality: String,
     /// The client's own reference.
@@ -127,7 +128,7 @@ impl FaxView {
             dials: job.counters.dials,
             tries: job.counters.tries,
             priority: job.priority.as_str(),
-            resolution: job.resolution.clone(),
+            resolution: job.sent_resolution().to_owned(),
             quality: job.quality.clone(),
             tag: job.tag.clone(),
             resend_of: job.resend_of.map(|id| id.to_string()),
