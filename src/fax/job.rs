@@ -292,6 +292,8 @@ pub struct Job {
     pub hours: Option<Hours>,
     /// Given up at; a call under way is let finish.
     pub deadline_at: Timestamp,
+    /// Until when time outside its hours, or those of its routes, was added to its deadline already.
+    pub closed_until: Option<Timestamp>,
     /// When it is taken up next, if it is asleep.
     pub next_try_at: Option<Timestamp>,
     /// While a call is under way: when it counts as lost if nothing is heard of it.

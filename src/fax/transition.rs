@@ -183,6 +183,7 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         schedule_at: new.schedule_at.map(whole_ms),
         hours: new.hours,
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
+        closed_until: None,
         next_try_at: None,
         lease_until: None,
         cancel_asked_by: None,
@@ -298,6 +299,7 @@ impl Stage {
                 // The time it was held is not its fault.
                 if job.deadline_at <= now {
                     job.deadline_at = whole_ms(now.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
+                    job.closed_until = None;
                 }
                 Ok(begin(job, now))
             }
@@ -381,10 +383,12 @@ impl Queued {
     }
 
     /// It may not be dialled before this time, outside its hours or those of all its routes: it sleeps
-    /// until then, and its deadline moves along.
+    /// until then, and its deadline moves along; once for the same time, however often it is woken.
     pub fn outside_hours(mut self, opens_at: Timestamp, now: Timestamp) -> Moved {
-        let closed = opens_at.duration_since(now).max(SignedDuration::ZERO);
+        let since = self.0.closed_until.map_or(now, |until| until.max(now));
+        let closed = opens_at.duration_since(since).max(SignedDuration::ZERO);
         self.0.deadline_at = whole_ms(self.0.deadline_at.checked_add(closed).unwrap_or(Timestamp::MAX));
+        self.0.closed_until = Some(whole_ms(opens_at.max(since)));
         self.0.next_try_at = Some(whole_ms(opens_at));
         Moved::to(self.0, State::Scheduled, now)
     }

@@ -36,13 +36,13 @@ use crate::id::{DocumentId, JobId};
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
      dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, other_station, reimaged, schedule_at, hours, deadline_at, \
-     next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
+     closed_until, next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
      pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
-     outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
+     outcome = :outcome, deadline_at = :deadline_at, closed_until = :closed_until, next_try_at = :next_try_at, lease_until = :lease_until, \
      cancel_asked_by = :cancel_asked_by, second_look = :second_look, other_station = :other_station, reimaged = :reimaged, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
 
@@ -183,6 +183,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":outages": counters.outages,
         ":outcome": job.outcome.as_ref().map(to_json),
         ":deadline_at": to_ms(job.deadline_at),
+        ":closed_until": job.closed_until.map(to_ms),
         ":next_try_at": job.next_try_at.map(to_ms),
         ":lease_until": job.lease_until.map(to_ms),
         ":cancel_asked_by": job.cancel_asked_by,
@@ -280,6 +281,7 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         hours: row.get::<_, Option<String>>(next())?.map(|text| parse(&text, "jobs.hours")).transpose()?,
         deadline_at: time(row.get(next())?)?,
+        closed_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         next_try_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         lease_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         cancel_asked_by: row.get(next())?,

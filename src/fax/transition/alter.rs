@@ -81,9 +81,10 @@ impl Stage {
         }
         let first_send = job.schedule_at.map_or(now, |at| at.max(now));
         match change.deadline_at {
-            Some(deadline) => job.deadline_at = whole_ms(deadline),
+            Some(deadline) => (job.deadline_at, job.closed_until) = (whole_ms(deadline), None),
             None if is_rescheduled || is_elsewhere => {
                 job.deadline_at = whole_ms(first_send.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
+                job.closed_until = None;
             }
             None => {}
         }
