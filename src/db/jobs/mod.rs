@@ -49,7 +49,7 @@ const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :sta
 /// What only a person changes; apart from [`UPDATE`], which every page of every call runs, so that
 /// the indexes on these columns are left alone there.
 const ALTER: &str = "UPDATE jobs SET to_raw = :to_raw, to_e164 = :to_e164, priority = :priority, tag = :tag, \
-     schedule_at = :schedule_at WHERE seq = :seq";
+     schedule_at = :schedule_at, hours = :hours WHERE seq = :seq";
 
 /// Lets the next fax to a number come forward, when one that held it back is gone.
 const UNBLOCK_NEXT: &str = "UPDATE jobs SET blocked = 0 WHERE seq = \
@@ -108,6 +108,7 @@ impl Audited<'_> {
                 ":priority": job.priority.as_str(),
                 ":tag": job.tag,
                 ":schedule_at": job.schedule_at.map(to_ms),
+                ":hours": job.hours.as_ref().map(ToString::to_string),
             })?;
             store(transaction, &moved)?;
             transaction.prepare_cached(UNBLOCK_NEXT)?.execute([number.as_e164()])?;
