@@ -29,7 +29,7 @@ use crate::fax::notify::When;
 use crate::fax::number::CountryCode;
 use crate::fax::retention;
 use crate::fax::routing::{Capacities, RouteHours, RouteList};
-use crate::fax::{cover, dialling, second_look};
+use crate::fax::{cover, dialling, second_look, station};
 use crate::limits;
 use crate::mail;
 use crate::secret::Secret;
@@ -102,6 +102,8 @@ pub struct Config {
     pub dialling: dialling::Limits,
     /// Which numbers somebody has to look at twice.
     pub second_look: second_look::Settings,
+    /// What a call does when another machine answers than the one that is known.
+    pub station_check: station::Check,
     /// Networks beyond the public internet that webhooks may lead to.
     pub webhooks_allow: Vec<Cidr>,
     /// How e-mail notices are sent.
@@ -268,6 +270,7 @@ impl Config {
             country_code: CountryCode::default(),
             dialling: dialling::Limits::default(),
             second_look: second_look::Settings::default(),
+            station_check: station::Check::default(),
             webhooks_allow: Vec::new(),
             mail: mail::Settings::default(),
             retention: retention::Rules::default(),

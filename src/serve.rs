@@ -177,6 +177,7 @@ pub async fn start(config: Config, clock: Clock, first: FirstAdministrator) -> R
             home: config.country_code.clone(),
             limits: config.dialling,
             second_look: config.second_look,
+            station_check: config.station_check,
             calls: config.calls.clone(),
             hours: config.hours.clone(),
         },

@@ -331,6 +331,7 @@ impl App {
                 home: config.country_code.clone(),
                 limits: config.dialling,
                 second_look: config.second_look,
+                station_check: config.station_check,
                 calls: config.calls.clone(),
                 hours: config.hours.clone(),
             },

@@ -74,6 +74,9 @@ enum Command {
         /// Give up at this time
         #[arg(long, value_name = "TIME")]
         deadline: Option<Timestamp>,
+        /// Send within these hours of the week alone, like Wk2300-0800,Sat,Sun; `any` for at any time
+        #[arg(long)]
+        hours: Option<String>,
     },
 }
 
@@ -125,13 +128,17 @@ async fn carry_out(client: &Client, arguments: &Arguments) -> anyhow::Result<()>
             let body = to.as_ref().map_or_else(|| json!({}), |to| json!({ "to": to }));
             (Method::POST, format!("/fax/{id}/resend"), Some(body))
         }
-        Command::Alter { id, to, priority, at, deadline } => {
+        Command::Alter { id, to, priority, at, deadline, hours } => {
             let mut change = Map::new();
             change.extend(to.as_ref().map(|to| ("to".to_owned(), json!(to))));
             change.extend(priority.as_ref().map(|word| ("priority".to_owned(), json!(word))));
             change.extend(at.as_ref().map(|at| {
                 let at = if at == "now" { Value::Null } else { json!(at) };
                 ("schedule_at".to_owned(), at)
+            }));
+            change.extend(hours.as_ref().map(|hours| {
+                let hours = if hours.eq_ignore_ascii_case("any") { Value::Null } else { json!(hours) };
+                ("hours".to_owned(), hours)
             }));
             change.extend(deadline.map(|at| ("deadline".to_owned(), json!(at))));
             (Method::PATCH, format!("/fax/{id}"), Some(Value::Object(change)))
@@ -163,6 +170,7 @@ async fn show(client: &Client, id: &str, is_json: bool) -> anyhow::Result<()> {
         ("priority", text(&fax["priority"])),
         ("accepted", text(&fax["created_at"])),
         ("not before", text(&fax["schedule_at"])),
+        ("hours", text(&fax["hours"])),
         ("next call", text(&fax["next_try_at"])),
         ("given up at", text(&fax["deadline_at"])),
         ("sent again", text(&fax["resend_of"])),

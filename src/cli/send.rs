@@ -44,6 +44,15 @@ pub(super) struct Arguments {
     /// standard, fine or superfine
     #[arg(long)]
     resolution: Option<String>,
+    /// Send within these hours of the week alone, like Wk2300-0800,Sat,Sun
+    #[arg(long)]
+    hours: Option<String>,
+    /// Tell by e-mail: none, done, requeued or both
+    #[arg(long, value_name = "WHEN")]
+    notify: Option<String>,
+    /// The e-mail address to tell, in place of those of mail.to
+    #[arg(long, value_name = "ADDRESS")]
+    notify_to: Option<String>,
     /// Print the last answer as JSON
     #[arg(long)]
     json: bool,
@@ -64,7 +73,13 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn send(arguments: &Arguments, client: &Client) -> anyhow::Result<ExitCode> {
     let files = arguments.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut fields: Vec<(&str, &str)> = arguments.to.iter().map(|to| ("to", to.as_str())).collect();
-    fields.extend(arguments.resolution.as_deref().map(|resolution| ("resolution", resolution)));
+    let wishes = [
+        ("resolution", &arguments.resolution),
+        ("hours", &arguments.hours),
+        ("notify", &arguments.notify),
+        ("notify_to", &arguments.notify_to),
+    ];
+    fields.extend(wishes.into_iter().filter_map(|(name, wish)| Some((name, wish.as_deref()?))));
     let mut fax = Form::new(&fields, &files).post(client).await?;
     if let Some(id) = fax["group"]["id"].as_str() {
         let id = id.to_owned();

@@ -7,6 +7,7 @@
 //! whatever reads foreign bytes takes memory in proportion to a named limit, and answers with an error instead
 //! of a panic.
 
+pub mod compatible;
 pub mod page;
 pub mod pdf;
 pub mod png;

@@ -34,6 +34,7 @@ const LIVE: &[&str] = &[
     "line.dials_per_hour",
     "line.minutes_per_day",
     "line.second_look",
+    "line.station_id_check",
     "mail.server",
     "mail.security",
     "mail.user",

@@ -307,6 +307,14 @@ pub static SETTINGS: &[Setting] = &[
         set: |config, text| store(&mut config.second_look, text.parse().ok()?),
     },
     Setting {
+        key: "line.station_id_check",
+        env: &["PAGEWIRE_STATION_ID_CHECK"],
+        default: "warn",
+        allowed: "off, warn or hold",
+        get: |config| config.station_check.as_str().to_owned(),
+        set: |config, text| store(&mut config.station_check, text.parse().ok()?),
+    },
+    Setting {
         key: "line.dials_per_hour",
         env: &["PAGEWIRE_DIALS_PER_HOUR"],
         default: "60",

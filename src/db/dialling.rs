@@ -173,7 +173,8 @@ fn end(
     tell(transaction, kind, json!({ "cause": hold.cause.as_str(), "held_s": held_s }), now)
 }
 
-/// Pushes deadlines out by the time between, as far as each fax was there and due.
+/// Pushes deadlines out by the time between, as far as each fax was there and due, and it was not
+/// added for hours already.
 fn give_back(
     transaction: &Transaction<'_>,
     since: Timestamp,
@@ -183,7 +184,7 @@ fn give_back(
 ) -> Result<(), DbError> {
     transaction.execute(
         &format!(
-            "UPDATE jobs SET deadline_at = deadline_at + max(0, ?2 - max(?1, created_at, ifnull(schedule_at, 0))) \
+            "UPDATE jobs SET deadline_at = deadline_at + max(0, ?2 - max(?1, created_at, ifnull(schedule_at, 0), ifnull(closed_until, 0))) \
              WHERE {UNFINISHED} AND route {of_routes} (SELECT value FROM json_each(?3))"
         ),
         params![to_ms(since), to_ms(until), routes],

@@ -27,6 +27,9 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0017_routes.sql"),
     include_str!("migrations/0018_route_health.sql"),
     include_str!("migrations/0019_hours.sql"),
+    include_str!("migrations/0020_stations.sql"),
+    include_str!("migrations/0021_reimaged.sql"),
+    include_str!("migrations/0022_closed_until.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

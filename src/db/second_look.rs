@@ -71,7 +71,7 @@ impl Db {
 
 impl Audited<'_> {
     /// Lets a held fax go, recorded; when it waited for somebody to look at its number, the number is
-    /// not asked about again. `Err` with the state of one that is not held.
+    /// not asked about again, and the machine that answered there is the right one. `Err` with the state of one that is not held.
     pub async fn release_job(
         self,
         id: JobId,
@@ -79,13 +79,16 @@ impl Audited<'_> {
         now: Timestamp,
     ) -> Result<Result<Moved, State>, DbError> {
         self.write_if(Result::is_ok, move |transaction| {
-            let mut looked_at = None;
+            let (mut looked_at, mut station) = (None, None);
             let released = moved(transaction, id, |stage| {
-                looked_at = stage.number_to_look_at();
+                (looked_at, station) = (stage.number_to_look_at(), stage.station_to_accept());
                 stage.release(now)
             })?;
-            if let (Ok(_), Some(number)) = (&released, looked_at) {
+            if let (Ok(moved), Some(number)) = (&released, looked_at) {
                 confirm(transaction, &number, &by, now)?;
+                if let Some(station) = station {
+                    destinations::accept_station(transaction, moved.job(), &station, &by, now)?;
+                }
             }
             Ok(released)
         })

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Fault, Outcome};
+use super::station::OtherStation;
 use crate::id::{AttemptId, JobId};
 
 /// One dial of a job.
@@ -53,9 +54,9 @@ pub fn seed(id: AttemptId) -> u64 {
 /// How the pages of a call travelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carriage {
-    /// `t38`, `audio`, `loopback` or `simulated`.
+    /// `t38`, `audio` or `loopback`.
     pub transport: Option<String>,
-    /// Speed agreed on, in bit/s.
+    /// Speed agreed on, or the highest that was tried, in bit/s.
     pub bit_rate: Option<u32>,
     /// Whether error correction (T.30 Annex A) was on.
     pub ecm: Option<bool>,
@@ -117,6 +118,8 @@ pub struct Progress {
     pub first_data_at: Option<Timestamp>,
     /// What the other machine calls itself.
     pub remote_station_id: Option<String>,
+    /// That it is another one than was known.
+    pub other_station: Option<OtherStation>,
     /// How the pages travel.
     pub carriage: Carriage,
     /// Newly confirmed pages.
@@ -132,6 +135,7 @@ impl Progress {
         self.answered_at = self.answered_at.or(later.answered_at);
         self.first_data_at = self.first_data_at.or(later.first_data_at);
         self.remote_station_id = later.remote_station_id.or(self.remote_station_id.take());
+        self.other_station = later.other_station.or(self.other_station.take());
         self.carriage.transport = later.carriage.transport.or(self.carriage.transport.take());
         self.carriage.bit_rate = later.carriage.bit_rate.or(self.carriage.bit_rate);
         self.carriage.ecm = later.carriage.ecm.or(self.carriage.ecm);

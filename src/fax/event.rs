@@ -35,6 +35,7 @@ pub const TYPES: &[&str] = &[
     "fax.cancel_asked",
     "fax.altered",
     "fax.second_look",
+    "fax.other_station",
     "fax.deleted",
     "group.done",
     "inbound.received",
@@ -72,7 +73,7 @@ pub struct Event {
     /// When it happened.
     pub at: Timestamp,
     /// What happened: `fax.` and the new state, `fax.page_confirmed`, `fax.cancel_asked`,
-    /// `fax.altered`, `fax.second_look`, `fax.deleted`, `group.done`, `inbound.received`, `inbound.changed`, `inbound.deleted`;
+    /// `fax.altered`, `fax.second_look`, `fax.other_station`, `fax.deleted`, `group.done`, `inbound.received`, `inbound.changed`, `inbound.deleted`;
     /// `settings.changed`; `certificate.expiring`; `dialling.` and what began or ended; `route.` and how it is; `storage.` and how the disk stands; `api_key.` or
     /// `account.` and what was done to it.
     pub kind: String,
@@ -108,6 +109,13 @@ impl Event {
         let mut event = Self::about(job, "second_look");
         event.data["kind"] = kind.as_str().into();
         Some(event)
+    }
+
+    /// Another machine answered than the one known at a job's number; what they are called is not told.
+    pub fn other_station(job: &Job) -> Self {
+        let mut event = Self::about(job, "other_station");
+        event.data["held"] = job.is_to_be_looked_at().into();
+        event
     }
 
     /// Something was done to the API key with this id; `by` whom, in a word for records.

@@ -77,6 +77,7 @@ impl<'a> News<'a> {
             | Class::NumberBad
             | Class::RejectedRemote
             | Class::TrainingFailed
+            | Class::OtherStation
             | Class::Incompatible
             | Class::PageNotConfirmed
             | Class::EcmFailed

@@ -15,7 +15,8 @@ use super::number::FaxNumber;
 use super::outcome::Outcome;
 use super::retry::Counters;
 use super::routing::RouteList;
-use super::second_look::SecondLook;
+use super::second_look::{Kind, SecondLook};
+use super::station::OtherStation;
 use crate::id::{AccountId, DocumentId, GroupId, JobId};
 
 /// Where a job stands.
@@ -281,12 +282,18 @@ pub struct Job {
     pub group: Option<GroupId>,
     /// Why it waits, or waited when it ended, for somebody to look at its number.
     pub second_look: Option<SecondLook>,
+    /// That another machine answered than the one known at its number.
+    pub other_station: Option<OtherStation>,
+    /// Whether its pages are sent in the form that every machine takes, because one of them was refused.
+    pub is_reimaged: bool,
     /// Not to be sent before.
     pub schedule_at: Option<Timestamp>,
     /// The hours of the week in which it may be sent; any without.
     pub hours: Option<Hours>,
     /// Given up at; a call under way is let finish.
     pub deadline_at: Timestamp,
+    /// Until when time outside its hours, or those of its routes, was added to its deadline already.
+    pub closed_until: Option<Timestamp>,
     /// When it is taken up next, if it is asleep.
     pub next_try_at: Option<Timestamp>,
     /// While a call is under way: when it counts as lost if nothing is heard of it.
@@ -305,6 +312,17 @@ impl Job {
     /// When the hours come in which it may be sent; `None` when it does not wait for them.
     pub fn waits_for_hours(&self) -> Option<Timestamp> {
         self.next_try_at.filter(|at| self.state == State::Scheduled && Some(*at) != self.schedule_at)
+    }
+
+    /// Resolution of its pages as they are sent, in the API's word.
+    pub fn sent_resolution(&self) -> &str {
+        if self.is_reimaged { "standard" } else { &self.resolution }
+    }
+
+    /// Whether it is held because another machine answered than the one known at its number.
+    pub fn is_held_for_station(&self) -> bool {
+        self.is_to_be_looked_at()
+            && self.second_look.as_ref().is_some_and(|look| look.kind == Kind::OtherStation)
     }
 
     /// Whether it is held until somebody has looked at its number.

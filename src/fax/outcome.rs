@@ -43,6 +43,8 @@ pub enum Class {
     NoLine,
     /// No speed could be agreed on.
     TrainingFailed,
+    /// Another machine answered than the one that is known at the number.
+    OtherStation,
     /// The other machine cannot take such a page.
     Incompatible,
     /// A page was sent and never confirmed.
@@ -75,7 +77,7 @@ pub enum Class {
 
 impl Class {
     /// All classes, in the order of the manual.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Delivered,
         Self::Busy,
         Self::NoAnswer,
@@ -87,6 +89,7 @@ impl Class {
         Self::TrunkAuth,
         Self::NoLine,
         Self::TrainingFailed,
+        Self::OtherStation,
         Self::Incompatible,
         Self::PageNotConfirmed,
         Self::EcmFailed,
@@ -117,6 +120,7 @@ impl Class {
             Self::TrunkAuth => "trunk_auth",
             Self::NoLine => "no_line",
             Self::TrainingFailed => "training_failed",
+            Self::OtherStation => "other_station",
             Self::Incompatible => "incompatible",
             Self::PageNotConfirmed => "page_not_confirmed",
             Self::EcmFailed => "ecm_failed",
@@ -155,6 +159,7 @@ impl Class {
             | Self::NumberBad
             | Self::BlockedByPolicy
             | Self::RejectedRemote
+            | Self::OtherStation
             | Self::Incompatible
             | Self::Document
             | Self::TooBig
@@ -203,6 +208,7 @@ impl Class {
             Self::Delivered => None,
             Self::HumanOrVoice
             | Self::NumberBad
+            | Self::OtherStation
             | Self::Document
             | Self::TooBig
             | Self::Deadline
@@ -433,7 +439,7 @@ impl Outcome {
         Self {
             class,
             code: if is_replaced { class.as_str().into() } else { fault.code },
-            retryable: class.is_retryable(),
+            retryable: class.is_retryable() || next_try_at.is_some(),
             who_acts,
             human,
             next_try_at,
@@ -449,6 +455,19 @@ impl Outcome {
             code: fault.code,
             retryable: true,
             who_acts: Some(WhoActs::Us),
+            next_try_at: None,
+            detail: fault.detail,
+        }
+    }
+
+    /// The outcome of a call that ended because somebody has to look at the number first.
+    pub fn to_be_looked_at(fault: Fault) -> Self {
+        Self {
+            class: fault.class,
+            human: sentences::to_be_looked_at(&fault),
+            code: fault.code,
+            retryable: false,
+            who_acts: Some(WhoActs::Sender),
             next_try_at: None,
             detail: fault.detail,
         }

@@ -108,6 +108,20 @@ pub fn decide(
     if !class.is_retryable() || too_many_people {
         return Next::Final(unfinished(State::Failed), class);
     }
+    again(counters, class, confirmed_pages, deadline, now, seed)
+}
+
+/// The same after a call that another one follows whatever its class, as far as limits and deadline
+/// allow it.
+pub fn again(
+    counters: &Counters,
+    class: Class,
+    confirmed_pages: u32,
+    deadline: Timestamp,
+    now: Timestamp,
+    seed: u64,
+) -> Next {
+    let unfinished = |otherwise| if confirmed_pages > 0 { State::Partial } else { otherwise };
     let at_a_limit =
         counters.dials >= MAX_DIALS || counters.tries >= MAX_TRIES || counters.fruitless >= MAX_FRUITLESS;
     if at_a_limit && !class.is_free() {

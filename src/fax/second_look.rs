@@ -103,6 +103,8 @@ pub enum Kind {
     Swapped,
     /// It was never used.
     FirstTime,
+    /// Another machine answered there than the one that is known.
+    OtherStation,
 }
 
 impl Kind {
@@ -112,6 +114,7 @@ impl Kind {
             Self::OneDigit => "one_digit",
             Self::Swapped => "swapped",
             Self::FirstTime => "first_time",
+            Self::OtherStation => "other_station",
         }
     }
 }

@@ -17,6 +17,7 @@ use super::policy::{self, Block};
 use super::retry::Next;
 use super::routing::Obstacle;
 use super::second_look::{FoundIn, Kind, SecondLook};
+use super::station::OtherStation;
 
 /// All pages arrived.
 pub fn delivered(pages: u32) -> String {
@@ -31,6 +32,10 @@ pub fn fault(fault: &Fault, next: Next) -> String {
     let happened = what_happened(fault);
     match next {
         Next::RetryAt(_) if fault.class == Class::Interrupted => format!("{happened} It goes on at once."),
+        Next::RetryAt(at) if fault.class == Class::Incompatible => format!(
+            "{happened} The pages are made again in standard resolution. Trying again at {}.",
+            time_of_day(at)
+        ),
         Next::RetryAt(at) => format!("{happened} Trying again at {}.", time_of_day(at)),
         Next::Final(state, end) => {
             let arrived = if state == State::Partial { " Some of its pages have arrived." } else { "" };
@@ -55,8 +60,32 @@ pub fn second_look(to: &FaxNumber, look: &SecondLook, near: Option<&str>) -> Str
         Kind::OneDigit => format!("{to} is one digit away from {near}."),
         Kind::Swapped => format!("{to} is {near} with two digits swapped."),
         Kind::FirstTime => format!("No fax was delivered to {to} before, and it is not in the address book."),
+        Kind::OtherStation => format!("Another machine answered at {to} than the one that is known there."),
     };
-    format!("{striking} Check the number, then release the fax or correct it.")
+    format!("{striking} {LOOK_FIRST}")
+}
+
+/// What somebody does who has to look at a number.
+const LOOK_FIRST: &str = "Check the number, then release the fax or correct it.";
+
+/// Another machine answered than the one that was known. Not for logs, events and notices: it holds
+/// names.
+pub fn other_station(other: &OtherStation) -> String {
+    format!("{} Check the number.", two_names(other))
+}
+
+/// The same of a fax that is held because of it.
+pub fn held_for_other_station(other: &OtherStation) -> String {
+    format!("{} {LOOK_FIRST}", two_names(other))
+}
+
+fn two_names(OtherStation { answered, known }: &OtherStation) -> String {
+    format!("The machine that answered calls itself {answered}; until now it was {known}.")
+}
+
+/// A call ended because of a fault that makes somebody look at the number.
+pub fn to_be_looked_at(fault: &Fault) -> String {
+    format!("{} {LOOK_FIRST}", what_happened(fault))
 }
 
 /// So many numbers of a group are refused, and with them all.
@@ -192,6 +221,7 @@ fn what_happened(fault: &Fault) -> String {
         Class::TrunkAuth => "Our trunk refused our login or limit.".into(),
         Class::NoLine => "All lines are in use.".into(),
         Class::TrainingFailed => "The two machines could not agree on a speed.".into(),
+        Class::OtherStation => "Another machine answered than the one that is known at this number.".into(),
         Class::Incompatible => page(
             &|n| format!("The other machine cannot take page {n}."),
             "The other machine cannot take this page.",
@@ -233,6 +263,7 @@ fn advice(end: Class, fault: &Fault) -> &'static str {
         Class::Delivered => "Nothing more is to be done.",
         Class::HumanOrVoice => "We do not call there again; check the number with the recipient.",
         Class::NumberBad => "It is not tried again; correct the number and send it again.",
+        Class::OtherStation => "It is not tried again; check the number and send it again.",
         Class::BlockedByPolicy => "It is not dialled; an administrator decides which numbers are allowed.",
         Class::RejectedRemote => "It is not tried again; ask the recipient to let our number through.",
         Class::Busy

@@ -9,7 +9,9 @@
 
 mod alter;
 mod group;
+mod reimage;
 mod second_look;
+mod station;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -176,9 +178,12 @@ pub fn accept(new: Acceptance, now: Timestamp) -> Moved {
         notify: new.notify,
         group: None,
         second_look: None,
+        other_station: None,
+        is_reimaged: false,
         schedule_at: new.schedule_at.map(whole_ms),
         hours: new.hours,
         deadline_at: new.deadline_at.map_or(default_deadline, whole_ms),
+        closed_until: None,
         next_try_at: None,
         lease_until: None,
         cancel_asked_by: None,
@@ -290,10 +295,11 @@ impl Stage {
     pub fn release(self, now: Timestamp) -> Result<Moved, State> {
         match self {
             Self::Sleeping(Sleeping(mut job)) if job.state == State::Held => {
-                (job.next_try_at, job.second_look) = (None, None);
+                (job.next_try_at, job.second_look, job.other_station) = (None, None, None);
                 // The time it was held is not its fault.
                 if job.deadline_at <= now {
                     job.deadline_at = whole_ms(now.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
+                    job.closed_until = None;
                 }
                 Ok(begin(job, now))
             }
@@ -377,10 +383,12 @@ impl Queued {
     }
 
     /// It may not be dialled before this time, outside its hours or those of all its routes: it sleeps
-    /// until then, and its deadline moves along.
+    /// until then, and its deadline moves along; once for the same time, however often it is woken.
     pub fn outside_hours(mut self, opens_at: Timestamp, now: Timestamp) -> Moved {
-        let closed = opens_at.duration_since(now).max(SignedDuration::ZERO);
+        let since = self.0.closed_until.map_or(now, |until| until.max(now));
+        let closed = opens_at.duration_since(since).max(SignedDuration::ZERO);
         self.0.deadline_at = whole_ms(self.0.deadline_at.checked_add(closed).unwrap_or(Timestamp::MAX));
+        self.0.closed_until = Some(whole_ms(opens_at.max(since)));
         self.0.next_try_at = Some(whole_ms(opens_at));
         Moved::to(self.0, State::Scheduled, now)
     }
@@ -451,6 +459,7 @@ impl Calling {
     /// Takes in what the call reports. Page data that leaves makes it `sending`.
     pub fn progressed(self, progress: &Progress, now: Timestamp) -> Moved {
         let Self { mut job, .. } = self;
+        let is_another = station::take_in(&mut job, progress);
         let starts_sending = job.state == State::Dialing && progress.first_data_at.is_some();
         let mut events = Vec::new();
         touch(&mut job, now);
@@ -462,12 +471,13 @@ impl Calling {
         if count_confirmed(&mut job, &progress.pages) > 0 {
             events.push(Event::about(&job, "page_confirmed"));
         }
+        if is_another {
+            events.push(Event::other_station(&job));
+        }
         Moved::in_place(job, events)
     }
 
-    /// The call is over. `last` holds what it had not reported yet; `seed` makes the jitter of the
-    /// next interval. Answers the job and the outcome of the attempt itself.
-    pub fn ended(
+    fn close(
         self,
         first_page: u32,
         last: &Progress,
@@ -495,6 +505,9 @@ impl Calling {
         {
             fault = Fault { detail: fault.detail, ..Fault::of(Class::Cancelled).because(by) };
         }
+        if fault.class == Class::OtherStation {
+            return station::hold(job, fault, now);
+        }
         // Not after the deadline, which lets only the call finish that was under way.
         if fault.is_of_the_route()
             && (is_held || job.deadline_at > now)
@@ -511,6 +524,8 @@ impl Calling {
         let is_hopeless = is_stranger && fault.is_silence() && job.counters.dials >= retry::MAX_SILENT_DIALS;
         let next = if is_hopeless {
             Next::Final(unfinished(&job), fault.class)
+        } else if reimage::because_of(&mut job, &fault) {
+            retry::again(&job.counters, fault.class, job.confirmed_pages, deadline, now, seed)
         } else {
             retry::decide(&job.counters, fault.class, job.confirmed_pages, deadline, now, seed)
         };

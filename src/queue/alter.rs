@@ -70,6 +70,7 @@ fn before(job: &Job) -> Snapshot {
         .with("to", job.to.masked())
         .with("priority", job.priority.as_str())
         .with("schedule_at", job.schedule_at.map(|at| at.to_string()))
+        .with("hours", job.hours.as_ref().map(ToString::to_string))
         .with("deadline_at", job.deadline_at.to_string())
 }
 
@@ -84,6 +85,9 @@ fn after(change: &Alteration) -> Snapshot {
     }
     if let Some(schedule_at) = change.schedule_at {
         snapshot = snapshot.with("schedule_at", schedule_at.map(|at| at.to_string()));
+    }
+    if let Some(hours) = &change.hours {
+        snapshot = snapshot.with("hours", hours.as_ref().map(ToString::to_string));
     }
     if let Some(deadline) = change.deadline_at {
         snapshot = snapshot.with("deadline_at", deadline.to_string());

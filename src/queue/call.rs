@@ -19,7 +19,9 @@ use crate::db::DbError;
 use crate::db::jobs::Claim;
 use crate::fax::attempt::{CallEnd, Progress};
 use crate::fax::job::Job;
+use crate::fax::ladder::Wishes;
 use crate::fax::outcome::{Class, Fault};
+use crate::fax::station::Watch;
 use crate::id::{AttemptId, JobId};
 use crate::route::{Call, EndEarly, HangUp, Reporter, Route};
 use crate::spool::SpoolError;
@@ -81,6 +83,8 @@ impl Inner {
                     station_id: self.station_id(),
                     pages,
                     first_page: attempt.first_page,
+                    wishes: self.wishes(&job),
+                    watch: self.watch(&job),
                     reporter: reporter.clone(),
                     hang_up,
                     clock: self.clock.clone(),
@@ -92,15 +96,39 @@ impl Inner {
         self.store_end(job.id, id, reporter.take_rest(), end, work).await;
     }
 
+    /// The way in which a call is to be tried; the usual one where it is not known what went before.
+    fn wishes(&self, job: &Job) -> Wishes {
+        match self.db.ladder_of(job, self.clock.now()) {
+            Ok((memory, own)) => Wishes::next(&memory, &own),
+            Err(error) => {
+                log::warn!("job {}: it is not known how its last calls went: {error}", job.id);
+                Wishes::default()
+            }
+        }
+    }
+
+    /// What a call has to mind about the machine that answers. A call goes on where that cannot be
+    /// known: a fax that arrives unlooked-at is better than none.
+    fn watch(&self, job: &Job) -> Watch {
+        let known = self.db.known_station(&job.to, &job.routes, self.clock.now());
+        let expected = known.unwrap_or_else(|error| {
+            log::warn!("job {}: it is not known who should answer: {error}", job.id);
+            None
+        });
+        Watch { check: self.policy().station_check, expected }
+    }
+
     async fn unconfirmed_pages(&self, job: &Job) -> Result<Vec<FaxPage>, Fault> {
         let unreadable = |why: &str| Fault::of(Class::Document).because(format!("{why}."));
-        let Some(document) = job.document else {
+        if job.document.is_none() {
             return Err(unreadable("it has no pages"));
-        };
-        match self.pages(document).await {
+        }
+        match self.pages(job).await {
             Ok(mut pages) => Ok(pages.split_off((job.confirmed_pages as usize).min(pages.len()))),
             Err(
-                QueueError::Damaged(_) | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..)),
+                QueueError::Damaged(_)
+                | QueueError::Undecodable(_)
+                | QueueError::Spool(SpoolError::Missing | SpoolError::Damaged(..)),
             ) => {
                 log::error!("job {}: its stored pages are damaged", job.id);
                 Err(unreadable("the stored pages are damaged"))

@@ -49,8 +49,9 @@ use crate::access::audit::{Action, Context};
 use crate::auth::KeyRing;
 use crate::auth::limits::Overspent;
 use crate::clock::{Clock, Wake};
+use crate::codec::compatible::compatible;
 use crate::codec::page::FaxPage;
-use crate::codec::tiff;
+use crate::codec::{t6, tiff};
 use crate::convert::{ConvertError, Converter};
 use crate::crash::{self, Step};
 pub use crate::db::jobs::{JobPage, ListFilter, Position};
@@ -91,6 +92,9 @@ pub enum QueueError {
     /// The stored pages do not read back.
     #[error("the stored pages are damaged")]
     Damaged(#[from] tiff::TiffError),
+    /// A stored page cannot be decoded, to be made again in another form.
+    #[error("a stored page cannot be made again")]
+    Undecodable(#[from] t6::DecodeError),
     /// The key has spent what it may in a day.
     #[error(transparent)]
     Overspent(#[from] Overspent),
@@ -298,10 +302,7 @@ impl Queue {
 
     /// The pages of a job, exactly as they are transmitted; none while it is preparing.
     pub async fn pages(&self, job: &Job) -> Result<Vec<FaxPage>, QueueError> {
-        match job.document {
-            Some(document) => self.inner.pages(document).await,
-            None => Ok(Vec::new()),
-        }
+        self.inner.pages(job).await
     }
 
     /// The job as soon as its state differs from that of `known`; as it then is, after `wait`.
@@ -358,8 +359,22 @@ impl Queue {
 }
 
 impl Inner {
-    async fn pages(&self, document: DocumentId) -> Result<Vec<FaxPage>, QueueError> {
+    async fn stored_pages(&self, document: DocumentId) -> Result<Vec<FaxPage>, QueueError> {
         Ok(tiff::read(&self.spool.get(document).await?)?)
+    }
+
+    /// The pages of a job as they are sent; none while it is preparing.
+    async fn pages(&self, job: &Job) -> Result<Vec<FaxPage>, QueueError> {
+        let Some(document) = job.document else { return Ok(Vec::new()) };
+        let pages = self.stored_pages(document).await?;
+        if !job.is_reimaged {
+            return Ok(pages);
+        }
+        let again = move || pages.iter().map(compatible).collect::<Result<Vec<_>, _>>();
+        match tokio::task::spawn_blocking(again).await {
+            Ok(pages) => Ok(pages?),
+            Err(error) => Err(ConvertError::Internal(error.to_string()).into()),
+        }
     }
 
     /// After a move is on disk: deletes what it freed, tells who waits, and has the dispatcher look.

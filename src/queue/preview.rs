@@ -108,7 +108,7 @@ impl Queue {
 
     /// Its pages.
     pub async fn preview_pages(&self, preview: &Preview) -> Result<Vec<FaxPage>, QueueError> {
-        self.inner.pages(preview.document).await
+        self.inner.stored_pages(preview.document).await
     }
 
     /// Removes previews once they have expired, for ever.

@@ -36,7 +36,9 @@ impl Loopback {
         let started = call.clock.now();
         let confirmed: Vec<_> =
             call.numbered_pages().map(|(page, fax)| (page, fax.strip.len() as u64)).collect();
-        call.reporter.answered(Some(&call.station_id));
+        if let Err(fault) = call.answered(Some(&call.station_id)) {
+            return CallEnd::Failed(fault);
+        }
         call.reporter.carriage(Carriage { transport: Some(NAME.into()), ..Carriage::default() });
         for (page, _) in &confirmed {
             call.reporter.trace(Direction::Sent, format!("page {page}"), None);

@@ -4,7 +4,8 @@
 //! pages and states facts; it decides nothing about retries and writes nothing itself. What must
 //! be on disk goes through its [`Reporter`].
 //!
-//! Invariants every route keeps: [`Reporter::first_data`] has returned before any page data
+//! Invariants every route keeps: [`Call::answered`] was asked once a machine told what it calls
+//! itself, before any page data, and the call ends where it says so; [`Reporter::first_data`] has returned before any page data
 //! leaves; a page is reported confirmed only when the other side confirmed it; all waiting is on
 //! the [`Work`] it was lent.
 
@@ -23,8 +24,10 @@ pub use self::report::{NotRecorded, Reporter};
 use crate::clock::{Clock, Wake, Work};
 use crate::codec::page::FaxPage;
 use crate::fax::attempt::CallEnd;
+use crate::fax::ladder::Wishes;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::{Class, Fault};
+use crate::fax::station::Watch;
 use crate::id::{AttemptId, JobId};
 
 /// A future on the heap, as trait objects need.
@@ -75,6 +78,10 @@ pub struct Call {
     pub pages: Vec<FaxPage>,
     /// Number within the document of the first of `pages`, from 1.
     pub first_page: u32,
+    /// The way in which it is to be tried.
+    pub wishes: Wishes,
+    /// What to mind about the machine that answers.
+    pub watch: Watch,
     /// Where progress is told.
     pub reporter: Reporter,
     /// Asks to end the call early.
@@ -84,6 +91,19 @@ pub struct Call {
 }
 
 impl Call {
+    /// A fax machine answered; `station_id` is what it calls itself (CSI, T.30 5.3.6.2.4), if it
+    /// told. To be asked before any page data leaves.
+    ///
+    /// # Errors
+    /// How the call ends that has to be hung up now, because it is another machine than the one that
+    /// is known at the number.
+    pub fn answered(&self, station_id: Option<&str>) -> Result<(), Fault> {
+        let other = self.watch.sees(station_id);
+        let end = other.as_ref().and_then(|_| self.watch.ends_call());
+        self.reporter.answered(station_id, other);
+        end.map_or(Ok(()), Err)
+    }
+
     /// The pages with their numbers within the document.
     pub fn numbered_pages(&self) -> impl Iterator<Item = (u32, &FaxPage)> {
         (self.first_page..).zip(&self.pages)

@@ -14,6 +14,7 @@ use crate::crash::{self, Step};
 use crate::db::{Db, DbError};
 use crate::events::Changes;
 use crate::fax::attempt::{Carriage, Direction, PageConfirmation, Progress, TraceEntry};
+use crate::fax::station::OtherStation;
 use crate::id::{AttemptId, JobId};
 
 /// What has to be on disk before the call goes on is not; the route ends the call.
@@ -69,11 +70,13 @@ impl Reporter {
         self.pending().progress.trace.push(entry);
     }
 
-    /// A fax machine answered; `station_id` is what it calls itself (CSI), if it told.
-    pub fn answered(&self, station_id: Option<&str>) {
+    /// A fax machine answered; `station_id` is what it calls itself (CSI), if it told, and `other` that
+    /// it is another one than is known.
+    pub(super) fn answered(&self, station_id: Option<&str>, other: Option<OtherStation>) {
         let now = self.inner.clock.now();
         let mut pending = self.pending();
         pending.progress.answered_at.get_or_insert(now);
+        pending.progress.other_station = other;
         if let Some(id) = station_id {
             pending.progress.remote_station_id = Some(id.into());
         }

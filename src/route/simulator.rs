@@ -12,10 +12,12 @@
 //! | +15005550003 | a person answers |
 //! | +15005550004 | the number is bad |
 //! | +15005550005 | hangs up during page 2 of the first call (page 1 if it is the only one), then delivered |
-//! | +15005550006 | never agrees on a speed |
+//! | +15005550006 | never agrees on a speed, whatever way is tried |
 //! | +15005550007 | never confirms the last page |
 //! | +15005550008 | delivered, each page taking 30 s |
 //! | +15005550009 | the provider is out of service; that of the further simulators delivers |
+//! | +15005550010 | delivered; its machine calls itself differently once it is known from a delivery |
+//! | +15005550011 | takes pages of standard resolution alone |
 
 use std::ops::Range;
 use std::time::Duration;
@@ -24,7 +26,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::clock::Work;
+use crate::codec::compatible::is_compatible;
 use crate::fax::attempt::{self, CallEnd, Carriage, Direction, PageConfirmation};
+use crate::fax::ladder::Wishes;
 use crate::fax::number::FaxNumber;
 use crate::fax::outcome::{Class, Detail, Fault};
 use crate::id::AttemptId;
@@ -35,10 +39,14 @@ pub const NAME: &str = "simulator";
 /// Names of the simulators: the others stand for further lines, to see what becomes of a fax whose
 /// line fails.
 const NAMES: [&str; 4] = [NAME, "simulator:2", "simulator:3", "simulator:4"];
-/// What all scripted numbers begin with; one digit follows.
-const SCRIPTED: &str = "+1500555000";
+/// What all scripted numbers begin with; two digits follow.
+const SCRIPTED: &str = "+150055500";
+/// The last of them.
+const LAST_SCRIPTED: u8 = 11;
 /// What the simulated machine calls itself.
 const STATION_ID: &str = "PAGEWIRE SIMULATOR";
+/// The same of a machine that took the place of another one.
+const OTHER_STATION_ID: &str = "ANOTHER SIMULATOR";
 
 /// From dialling to the first answer.
 const DIAL_MS: Range<u64> = 1000..3000;
@@ -85,7 +93,7 @@ pub fn is_one(name: &str) -> bool {
 
 /// Whether this number has an end of its own on the simulator and on loopback.
 pub fn is_scripted(to: &FaxNumber) -> bool {
-    script_digit(to).is_some()
+    script_number(to).is_some()
 }
 
 impl Route for Simulator {
@@ -118,11 +126,9 @@ impl Route for Simulator {
     }
 }
 
-fn script_digit(to: &FaxNumber) -> Option<u8> {
-    match to.as_e164().strip_prefix(SCRIPTED)?.as_bytes() {
-        [digit] => Some(digit - b'0'),
-        _ => None,
-    }
+fn script_number(to: &FaxNumber) -> Option<u8> {
+    let digits = to.as_e164().strip_prefix(SCRIPTED).filter(|digits| digits.len() == 2)?;
+    digits.parse().ok().filter(|number| *number <= LAST_SCRIPTED)
 }
 
 /// What the other end does in one call.
@@ -138,12 +144,14 @@ enum Script {
     NeverTrain,
     NeverConfirm(u32),
     Outage,
+    BecomeAnother,
+    TakeStandardAlone,
 }
 
 impl Script {
     fn of(simulator: &str, to: &FaxNumber, attempt_number: u32, last_page: u32) -> Self {
         let is_first_call = attempt_number == 1;
-        match script_digit(to) {
+        match script_number(to) {
             Some(1) if is_first_call => Self::Busy,
             Some(2) => Self::NoAnswer,
             Some(3) => Self::Person,
@@ -153,6 +161,8 @@ impl Script {
             Some(7) => Self::NeverConfirm(last_page),
             Some(8) => Self::DeliverSlowly,
             Some(9) if simulator == NAME => Self::Outage,
+            Some(10) => Self::BecomeAnother,
+            Some(11) => Self::TakeStandardAlone,
             _ => Self::Deliver,
         }
     }
@@ -200,7 +210,8 @@ impl Line<'_> {
     }
 
     async fn dial(&mut self) -> Result<(), Ending> {
-        self.sent("INVITE");
+        let transport = self.call.wishes.transport;
+        self.noted(Direction::Sent, "INVITE", transport.as_str());
         let dial_ms = self.random.random_range(DIAL_MS);
         self.pass(dial_ms).await?;
         let fault = match self.script {
@@ -231,22 +242,38 @@ impl Line<'_> {
             return Err(Ending::Fault(Fault::t30(2)));
         }
         self.received("CED");
-        self.noted(Direction::Received, "CSI", STATION_ID);
+        let station_id = match (self.script, &self.call.watch.expected) {
+            (Script::BecomeAnother, Some(_)) => OTHER_STATION_ID,
+            _ => STATION_ID,
+        };
+        self.noted(Direction::Received, "CSI", station_id);
         self.received("DIS");
-        self.call.reporter.answered(Some(STATION_ID));
-        for speed in SPEEDS {
+        if let Err(fault) = self.call.answered(Some(station_id)) {
+            self.noted(Direction::Sent, "DCN", "another machine than the one that is known");
+            return Err(Ending::Fault(fault));
+        }
+        let refused = self.call.numbered_pages().find(|(_, page)| !is_compatible(page)).map(|(page, _)| page);
+        if let (Script::TakeStandardAlone, Some(page)) = (self.script, refused) {
+            self.noted(Direction::Sent, "DCN", "it cannot receive this resolution");
+            return Err(Ending::Fault(Fault::t30(11).on_page(page)));
+        }
+        let Wishes { transport, max_bit_rate, ecm } = self.call.wishes;
+        let carriage = |speed| Carriage {
+            transport: Some(transport.as_str().into()),
+            bit_rate: Some(speed),
+            ecm: Some(ecm),
+        };
+        self.call.reporter.carriage(carriage(max_bit_rate));
+        let correction = if ecm { "with" } else { "without" };
+        for speed in SPEEDS.into_iter().filter(|speed| *speed <= max_bit_rate) {
             let station_id = self.call.station_id.clone();
             self.noted(Direction::Sent, "TSI", &station_id);
-            self.noted(Direction::Sent, "DCS", &format!("{speed} bit/s"));
+            self.noted(Direction::Sent, "DCS", &format!("{speed} bit/s, {correction} error correction"));
             self.sent("TCF");
             self.pass(HANDSHAKE_MS).await?;
             if self.script != Script::NeverTrain {
                 self.received("CFR");
-                self.call.reporter.carriage(Carriage {
-                    transport: Some("simulated".into()),
-                    bit_rate: Some(speed),
-                    ecm: Some(false),
-                });
+                self.call.reporter.carriage(carriage(speed));
                 return Ok(());
             }
             self.received("FTT");
@@ -316,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_digit_writes_the_script() {
+    fn the_last_digits_write_the_script() {
         let cases = [
             ("+15005550000", 1, 3, Script::Deliver),
             ("+15005550001", 1, 3, Script::Busy),
@@ -331,7 +358,10 @@ mod tests {
             ("+15005550007", 2, 3, Script::NeverConfirm(3)),
             ("+15005550008", 1, 3, Script::DeliverSlowly),
             ("+15005550009", 1, 3, Script::Outage),
-            ("+15005550010", 1, 3, Script::Deliver),
+            ("+15005550010", 1, 3, Script::BecomeAnother),
+            ("+15005550011", 2, 3, Script::TakeStandardAlone),
+            ("+15005550012", 1, 3, Script::Deliver),
+            ("+15005550100", 1, 3, Script::Deliver),
             ("+150055500001", 1, 3, Script::Deliver),
         ];
         for (to, attempt_number, pages, expected) in cases {
@@ -340,6 +370,6 @@ mod tests {
         let other = Script::of("simulator:2", &"+15005550009".parse().unwrap(), 1, 3);
         assert_eq!(other, Script::Deliver, "another provider");
         assert!(is_scripted(&"+15005550009".parse().unwrap()));
-        assert!(!is_scripted(&"+15005550010".parse().unwrap()));
+        assert!(!is_scripted(&"+15005550012".parse().unwrap()));
     }
 }

@@ -129,6 +129,8 @@ async fn retries_are_told_and_of_many_numbers_the_end_alone() {
     let got = in_time(server.told.recv()).await;
     assert_eq!(got.header("Subject"), "Fax to 2 numbers: 1 of 2 delivered");
     let id = group["group"]["id"].as_str().unwrap();
+    let shown = serve.http.get(&format!("/groups/{id}"), BOOTSTRAP).await.expect(200).json();
+    assert_eq!((&shown["notify"], &group["group"]["notify"]), (&json!("done"), &json!("done")));
     let body = got.body();
     assert!(body.contains("\r\n1 of 2 delivered, 1 failed.\r\n"), "{body}");
     assert!(body.contains(&format!("\r\nGroup: {id}\r\n")) && !body.contains("0004"), "{body}");

@@ -222,7 +222,7 @@ async fn a_number_is_remembered_for_those_who_called_it() {
     assert_eq!(good["number"], "+15005550000");
     assert_eq!((good["calls"].as_u64(), good["success_rate"].as_f64()), (Some(1), Some(1.0)));
     assert_eq!(good["last_remote_station_id"], "PAGEWIRE SIMULATOR");
-    assert_eq!(good["worked"], json!({"transport": "simulated", "bit_rate": 14_400, "ecm": false}));
+    assert_eq!(good["worked"], json!({"transport": "t38", "bit_rate": 14_400, "ecm": true}));
     assert_eq!(
         (good["last"][0]["pages"].as_u64(), good["last"][0]["route"].as_str()),
         (Some(1), Some("simulator"))

@@ -161,7 +161,7 @@ async fn all_ten_numbers_end_as_scripted() {
         }
         if let Some(first) = attempts.iter().find(|attempt| !attempt.pages.is_empty()) {
             assert_eq!(first.remote_station_id.as_deref(), Some("PAGEWIRE SIMULATOR"));
-            assert_eq!(first.carriage.transport.as_deref(), Some("simulated"));
+            assert_eq!(first.carriage.transport.as_deref(), Some("t38"));
         }
     }
 

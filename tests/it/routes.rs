@@ -18,7 +18,7 @@ use pagewire::route::{BoxFuture, Call, Route, Settled};
 use serde_json::{Value, json};
 
 use crate::queue::{Site, fax, start};
-use crate::support::{BOOTSTRAP, Serve, form, pdf};
+use crate::support::{BOOTSTRAP, Serve, form, on_the_appliance, pdf};
 
 #[tokio::test]
 async fn a_route_that_fails_hands_the_fax_on_within_the_same_try() {
@@ -265,4 +265,20 @@ async fn a_fax_waits_for_its_hours_and_those_of_its_line() {
     );
     let shown = http.get("/admin/routes", BOOTSTRAP).await.expect(200).json();
     assert_eq!(shown["routes"][0]["state"], "outside_hours");
+
+    let refused = http.json(Method::PATCH, &path, BOOTSTRAP, json!({ "hours": "Monday 8-9" })).await;
+    assert!(refused.expect(422).json().to_string().contains("'hours' must be days (Mon to Sun"));
+    let others = format!("Any{:02}00-{:02}30", hour(9), hour(9));
+    let altered = http.json(Method::PATCH, &path, BOOTSTRAP, json!({ "hours": others })).await;
+    assert_eq!(altered.expect(200).json()["hours"], others);
+    let id = path.strip_prefix("/fax/").unwrap();
+    on_the_appliance(folder.path(), "jobs", &["alter", id, "--hours", "any"], "").await;
+    let sent = http.finished(BOOTSTRAP, id).await;
+    assert_eq!((&sent["state"], &sent["hours"]), (&json!("delivered"), &Value::Null));
+    let document = folder.path().join("letter.pdf");
+    std::fs::write(&document, pdf(1)).unwrap();
+    let sending = [document.to_str().unwrap(), "--to", "+15551234567", "--hours", &others, "--json"];
+    let printed = on_the_appliance(folder.path(), "send", &sending, "").await;
+    let fax: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(fax["hours"], others);
 }

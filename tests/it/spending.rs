@@ -96,7 +96,9 @@ impl Trunk {
         }
         dial.connected_s += HANDSHAKE_S;
         pass(work, HANDSHAKE_S).await?;
-        call.reporter.answered(Some("FAR AWAY"));
+        if let Err(fault) = call.answered(Some("FAR AWAY")) {
+            return Ok(CallEnd::Failed(fault));
+        }
         call.reporter.first_data().await.unwrap();
         for (page, fax) in call.numbered_pages() {
             if digit == Some('5') && is_first && page == 2 {

@@ -429,6 +429,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn time_outside_the_hours_is_added_once() {
+        let (_folder, db) = open();
+        let hour = SignedDuration::from_hours(1);
+        let hours = Some("Any2300-0800".parse().unwrap());
+        let new = crate::fax::transition::accept(Acceptance { hours, ..new_job() }, now());
+        let id = db.insert_job(new, None).await.unwrap().id;
+        let sleep = async |at| {
+            let claimed = db.claim_ready(RouteRules::free("simulator"), 9, at).await.unwrap();
+            assert_eq!(claimed.asleep.len(), 1);
+        };
+        let deadline = || db.job(id).unwrap().unwrap().deadline_at;
+        let opens_at = now() + hour * 11;
+        sleep(now()).await;
+        assert_eq!(deadline(), opens_at + hour * 3);
+        // Somebody holds it, and lets it go.
+        db.move_job(id, move |stage| stage.hold(now() + hour).ok_or(())).await.unwrap().unwrap();
+        db.move_job(id, move |stage| stage.release(now() + hour * 2)).await.unwrap().unwrap();
+        sleep(now() + hour * 2).await;
+        assert_eq!(deadline(), opens_at + hour * 3);
+        // The appliance is down, until before the hours and into them.
+        db.beat(now() + hour * 3).await.unwrap();
+        db.resume_after_downtime(Vec::new(), now() + hour * 4).await.unwrap();
+        assert_eq!(deadline(), opens_at + hour * 3);
+        db.resume_after_downtime(Vec::new(), opens_at + hour).await.unwrap();
+        assert_eq!(deadline(), opens_at + hour * 4);
+    }
+
+    #[tokio::test]
     async fn one_call_per_number_and_a_sleeper_holds_its_siblings_back() {
         let (_folder, db) = open();
         let first = add(&db, "+15550000001", Priority::Normal).await;

@@ -170,7 +170,7 @@ impl Db {
     /// of their deadline was for the rest of that sleep.
     pub async fn wake_for_new_hours(&self, now: Timestamp) -> Result<(), DbError> {
         self.write(move |transaction| {
-            let asleep = "UPDATE jobs SET deadline_at = deadline_at - (next_try_at - ?1), next_try_at = ?1 \
+            let asleep = "UPDATE jobs SET deadline_at = deadline_at - (next_try_at - ?1), next_try_at = ?1, closed_until = ?1 \
                  WHERE state = 'scheduled' AND next_try_at > ?1 AND next_try_at IS NOT schedule_at";
             transaction.execute(asleep, [to_ms(now)])?;
             Ok(())

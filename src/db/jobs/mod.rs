@@ -35,21 +35,21 @@ use crate::id::{DocumentId, JobId};
 /// All columns a [`Job`] is made of, in the order [`read`] takes them.
 const COLUMNS: &str = "seq, id, owner_id, key_id, to_raw, to_e164, route, routes, lane, state, blocked, priority, rank, \
      resolution, quality, pages, confirmed_pages, document_id, source_ids, source_sha256, attempts, \
-     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, schedule_at, hours, deadline_at, \
-     next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
+     dials, tries, fruitless, busies, human_answers, outages, outcome, tag, resend_of, notify, group_id, second_look, other_station, reimaged, schedule_at, hours, deadline_at, \
+     closed_until, next_try_at, lease_until, cancel_asked_by, created_at, updated_at, final_at";
 
 const UPDATE: &str = "UPDATE jobs SET route = :route, lane = :lane, state = :state, status = :status, blocked = :blocked, rank = :rank, \
      pages = :pages, confirmed_pages = :confirmed_pages, document_id = :document_id, \
      source_ids = :source_ids, attempts = :attempts, dials = :dials, tries = :tries, \
      fruitless = :fruitless, busies = :busies, human_answers = :human_answers, outages = :outages, \
-     outcome = :outcome, deadline_at = :deadline_at, next_try_at = :next_try_at, lease_until = :lease_until, \
-     cancel_asked_by = :cancel_asked_by, second_look = :second_look, updated_at = :updated_at, final_at = :final_at \
+     outcome = :outcome, deadline_at = :deadline_at, closed_until = :closed_until, next_try_at = :next_try_at, lease_until = :lease_until, \
+     cancel_asked_by = :cancel_asked_by, second_look = :second_look, other_station = :other_station, reimaged = :reimaged, updated_at = :updated_at, final_at = :final_at \
      WHERE seq = :seq";
 
 /// What only a person changes; apart from [`UPDATE`], which every page of every call runs, so that
 /// the indexes on these columns are left alone there.
 const ALTER: &str = "UPDATE jobs SET to_raw = :to_raw, to_e164 = :to_e164, priority = :priority, tag = :tag, \
-     schedule_at = :schedule_at WHERE seq = :seq";
+     schedule_at = :schedule_at, hours = :hours WHERE seq = :seq";
 
 /// Lets the next fax to a number come forward, when one that held it back is gone.
 const UNBLOCK_NEXT: &str = "UPDATE jobs SET blocked = 0 WHERE seq = \
@@ -108,6 +108,7 @@ impl Audited<'_> {
                 ":priority": job.priority.as_str(),
                 ":tag": job.tag,
                 ":schedule_at": job.schedule_at.map(to_ms),
+                ":hours": job.hours.as_ref().map(ToString::to_string),
             })?;
             store(transaction, &moved)?;
             transaction.prepare_cached(UNBLOCK_NEXT)?.execute([number.as_e164()])?;
@@ -183,10 +184,13 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
         ":outages": counters.outages,
         ":outcome": job.outcome.as_ref().map(to_json),
         ":deadline_at": to_ms(job.deadline_at),
+        ":closed_until": job.closed_until.map(to_ms),
         ":next_try_at": job.next_try_at.map(to_ms),
         ":lease_until": job.lease_until.map(to_ms),
         ":cancel_asked_by": job.cancel_asked_by,
         ":second_look": job.second_look.as_ref().map(to_json),
+        ":other_station": job.other_station.as_ref().map(to_json),
+        ":reimaged": job.is_reimaged,
         ":updated_at": to_ms(job.updated_at),
         ":final_at": job.final_at.map(to_ms),
     })?;
@@ -264,29 +268,21 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
             human_answers: row.get(next())?,
             outages: row.get(next())?,
         },
-        outcome: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.outcome" }))
-            .transpose()?,
+        outcome: record(row, next(), "jobs.outcome")?,
         tag: row.get(next())?,
         resend_of: row
             .get::<_, Option<String>>(next())?
             .map(|id| parse(&id, "jobs.resend_of"))
             .transpose()?,
-        notify: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.notify" }))
-            .transpose()?,
+        notify: record(row, next(), "jobs.notify")?,
         group: row.get::<_, Option<String>>(next())?.map(|id| parse(&id, "jobs.group_id")).transpose()?,
-        second_look: row
-            .get::<_, Option<String>>(next())?
-            .map(|json| {
-                serde_json::from_str(&json).map_err(|_| DbError::Damaged { what: "jobs.second_look" })
-            })
-            .transpose()?,
+        second_look: record(row, next(), "jobs.second_look")?,
+        other_station: record(row, next(), "jobs.other_station")?,
+        is_reimaged: row.get(next())?,
         schedule_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         hours: row.get::<_, Option<String>>(next())?.map(|text| parse(&text, "jobs.hours")).transpose()?,
         deadline_at: time(row.get(next())?)?,
+        closed_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         next_try_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         lease_until: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
         cancel_asked_by: row.get(next())?,
@@ -294,6 +290,16 @@ fn read(row: &Row<'_>) -> Result<Job, DbError> {
         updated_at: time(row.get(next())?)?,
         final_at: row.get::<_, Option<i64>>(next())?.map(time).transpose()?,
     })
+}
+
+/// What is stored as a JSON record, or not there.
+fn record<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    what: &'static str,
+) -> Result<Option<T>, DbError> {
+    let json = row.get_ref(column)?.as_str_or_null().map_err(damaged)?;
+    json.map(|json| serde_json::from_str(json).map_err(|_| DbError::Damaged { what })).transpose()
 }
 
 /// A list of routes.

@@ -54,7 +54,7 @@ impl Db {
     /// Answers how long the appliance was down, pushes the deadline of every unfinished job out by
     /// that time, and notes that it runs at `now`; in one transaction, so that no downtime counts
     /// twice. A job that is kept waiting (`spending` are the routes that spend money) gets that time
-    /// back with the rest, when dialling goes on. Also lifts every `blocked`: the dispatcher finds anew who is.
+    /// back with the rest, when dialling goes on, and what was added for hours already is not added again. Also lifts every `blocked`: the dispatcher finds anew who is.
     pub async fn resume_after_downtime(
         &self,
         spending: Vec<String>,
@@ -64,15 +64,15 @@ impl Db {
             let before = heartbeat(transaction)?;
             let down =
                 before.map_or(SignedDuration::ZERO, |at| now.duration_since(at)).max(SignedDuration::ZERO);
-            let ms = i64::try_from(down.as_millis()).unwrap_or(0);
             let dialling = Dialling { holds: dialling::holds(transaction)?, spending, ..Dialling::default() };
             if dialling.pause().is_none() {
                 let held = if dialling.holds.is_empty() { Vec::new() } else { dialling.spending };
                 transaction.execute(
-                    "UPDATE jobs SET deadline_at = deadline_at + ?1 WHERE final_at IS NULL \
+                    "UPDATE jobs SET deadline_at = deadline_at + max(0, ?2 - max(?1, ifnull(closed_until, 0))) \
+                     WHERE final_at IS NULL \
                      AND state IN ('held', 'scheduled', 'preparing', 'queued', 'dialing', 'sending', 'waiting') \
-                     AND route NOT IN (SELECT value FROM json_each(?2))",
-                    params![ms, to_json(&held)],
+                     AND route NOT IN (SELECT value FROM json_each(?3))",
+                    params![to_ms(before.unwrap_or(now)), to_ms(now), to_json(&held)],
                 )?;
             }
             transaction.execute("UPDATE jobs SET blocked = 0 WHERE blocked = 1", [])?;

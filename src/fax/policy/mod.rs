@@ -21,7 +21,7 @@ use self::ranges::{Range, UnknownRange};
 use super::dialling::Limits;
 use super::number::{CountryCode, FaxNumber};
 use super::routing::{Capacities, RouteHours};
-use super::second_look;
+use super::{second_look, station};
 
 /// Most digits of a number, and so of a prefix.
 pub const MOST_DIGITS: usize = 20;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Which numbers somebody has to look at twice.
     pub second_look: second_look::Settings,
+    /// What a call does when another machine answers than the one that is known.
+    pub station_check: station::Check,
     /// Calls at once on those routes that have a number of their own.
     pub calls: Capacities,
     /// The hours of those routes that keep some.

@@ -9,6 +9,7 @@ use super::second_look::ask;
 use super::{Moved, Preparing, Queued, Sleeping, Stage, begin, touch};
 use crate::clock::whole_ms;
 use crate::fax::event::Event;
+use crate::fax::hours::Hours;
 use crate::fax::job::{Job, Priority, State};
 use crate::fax::number::FaxNumber;
 use crate::fax::retry::{self, Counters};
@@ -23,6 +24,8 @@ pub struct Alteration {
     pub priority: Option<Priority>,
     /// Another first send time; `Some(None)` is as soon as possible.
     pub schedule_at: Option<Option<Timestamp>>,
+    /// Other hours of the week; `Some(None)` is any.
+    pub hours: Option<Option<Hours>>,
     /// Another time to give up at.
     pub deadline_at: Option<Timestamp>,
     /// Another reference of the client's own; `Some(None)` takes it away.
@@ -65,6 +68,7 @@ impl Stage {
         }
         if is_elsewhere {
             (job.counters, job.outcome) = (Counters::default(), None);
+            (job.other_station, job.is_reimaged) = (None, false);
         }
         if let Some(priority) = change.priority {
             let has_failed = job.rank != job.priority.rank() && !is_elsewhere;
@@ -74,15 +78,25 @@ impl Stage {
         if let Some(tag) = change.tag {
             job.tag = tag;
         }
+        let has_new_hours = change.hours.as_ref().is_some_and(|hours| *hours != job.hours);
+        if let Some(hours) = change.hours {
+            job.hours = hours;
+        }
+        // Asleep for the hours it had: it is seen anew whether it may be sent.
+        let is_woken = has_new_hours && job.waits_for_hours().is_some();
+        if is_woken {
+            take_back_closed_time(&mut job, now);
+        }
         let is_rescheduled = change.schedule_at.is_some();
         if let Some(schedule_at) = change.schedule_at {
             job.schedule_at = schedule_at.map(whole_ms);
         }
         let first_send = job.schedule_at.map_or(now, |at| at.max(now));
         match change.deadline_at {
-            Some(deadline) => job.deadline_at = whole_ms(deadline),
+            Some(deadline) => (job.deadline_at, job.closed_until) = (whole_ms(deadline), None),
             None if is_rescheduled || is_elsewhere => {
                 job.deadline_at = whole_ms(first_send.checked_add(retry::DEADLINE).unwrap_or(Timestamp::MAX));
+                job.closed_until = None;
             }
             None => {}
         }
@@ -103,8 +117,17 @@ impl Stage {
                 moved.events.insert(0, Event::about(&moved.job, "altered"));
                 Ok(moved)
             }
-            None => Ok(place(job, is_rescheduled || is_elsewhere, now)),
+            None => Ok(place(job, is_rescheduled || is_elsewhere || is_woken, now)),
         }
+    }
+}
+
+/// Takes off its deadline what was added for hours that are still to come.
+fn take_back_closed_time(job: &mut Job, now: Timestamp) {
+    if let Some(until) = job.closed_until.filter(|until| *until > now) {
+        let ahead = until.duration_since(now);
+        job.deadline_at = whole_ms(job.deadline_at.checked_sub(ahead).unwrap_or(job.deadline_at));
+        job.closed_until = Some(whole_ms(now));
     }
 }
 
@@ -197,6 +220,26 @@ mod tests {
 
         let too_soon = Alteration { deadline_at: Some(later), ..change };
         assert_eq!(alter(queued(1), too_soon).unwrap_err(), Unalterable::DeadlineFirst);
+    }
+
+    #[test]
+    fn other_hours_wake_it_and_cost_no_time() {
+        let Stage::Queued(fax) = Stage::of(queued(1)) else { panic!("it is queued") };
+        let night: Hours = "Any2300-0800".parse().unwrap();
+        let asleep = fax.outside_hours(now() + HOUR * 11, now()).into_job();
+        let asleep = Job { hours: Some(night.clone()), ..asleep };
+        let to = |hours: Option<&Hours>| Alteration { hours: Some(hours.cloned()), ..Alteration::default() };
+        let later = now() + HOUR;
+        let moved = Stage::of(asleep.clone()).alter(to(None), later).unwrap();
+        let job = moved.job();
+        assert_eq!((job.state, &job.hours, job.waits_for_hours()), (State::Queued, &None, None));
+        assert_eq!(job.deadline_at, now() + HOUR * 4, "the hour it slept is added");
+        assert_eq!(kinds(&moved), ["fax.altered", "fax.queued"]);
+        let moved = Stage::of(asleep.clone()).alter(to(Some(&night)), later).unwrap();
+        assert_eq!((moved.job().state, moved.job().deadline_at), (State::Scheduled, asleep.deadline_at));
+        // One that waits after a call is looked at when its time has come.
+        let moved = alter(waiting(), to(Some(&night))).unwrap();
+        assert_eq!((moved.job().state, &moved.job().hours), (State::Waiting, &Some(night)));
     }
 
     #[test]

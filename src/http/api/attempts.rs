@@ -34,7 +34,7 @@ pub(in crate::http) struct AttemptView {
     /// 1, 2, 3 … within the fax.
     number: u32,
     route: String,
-    /// `t38`, `audio`, `loopback` or `simulated`; null when nobody answered.
+    /// `t38`, `audio` or `loopback`; null when nobody answered.
     transport: Option<String>,
     /// The page it began with.
     first_page: u32,
@@ -46,7 +46,7 @@ pub(in crate::http) struct AttemptView {
     ended_at: Option<Timestamp>,
     /// What the other machine calls itself; a number in it is masked for viewers.
     remote_station_id: Option<String>,
-    /// bit/s
+    /// bit/s; where no speed could be agreed on, the highest that was tried.
     bit_rate: Option<u32>,
     /// Whether error correction was on.
     ecm: Option<bool>,

@@ -49,7 +49,7 @@ pub(in crate::http) struct Destination {
 /// How pages travelled.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Travelled {
-    /// `t38`, `audio`, `loopback` or `simulated`
+    /// `t38`, `audio` or `loopback`
     transport: Option<String>,
     /// Bit/s
     bit_rate: Option<u32>,

@@ -20,6 +20,7 @@ use crate::access::scopes::Scope;
 use crate::app::App;
 use crate::codec::page::Resolution;
 use crate::convert::{Options, Quality};
+use crate::fax::hours::{self, Hours};
 use crate::fax::job::{Job, Priority, State};
 use crate::fax::number::FaxNumber;
 use crate::fax::transition::{Alteration, Unalterable};
@@ -50,6 +51,10 @@ pub(in crate::http) struct AlterFax {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = DateTime)]
     schedule_at: Option<Option<Timestamp>>,
+    /// Send within these hours of the week alone, as in `POST /fax`; at any time when null
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "Wk0800-1800")]
+    hours: Option<Option<String>>,
     /// Give up at this time; moves along by itself with number and send time
     #[schema(value_type = Option<String>, format = DateTime)]
     deadline: Option<Timestamp>,
@@ -63,6 +68,7 @@ impl AlterFax {
     fn change(self, request: &Permitted) -> Result<Alteration, ApiError> {
         let to = self.to.map(|raw| number(request, &raw).map(|to| (raw, to))).transpose()?;
         let priority = self.priority.as_deref().map(priority).transpose()?;
+        let hours = self.hours.map(|hours| hours.as_deref().map(hours_of).transpose()).transpose()?;
         let now = request.app.clock().now();
         if self.schedule_at.flatten().is_some_and(|at| at <= now) {
             return Err(ApiError::field("schedule_at", "past", "'schedule_at' must be in the future."));
@@ -77,6 +83,7 @@ impl AlterFax {
             to,
             priority,
             schedule_at: self.schedule_at,
+            hours,
             deadline_at: self.deadline,
             tag: self.tag,
             second_look: None,
@@ -86,7 +93,7 @@ impl AlterFax {
 
 /// Change a fax that is not being sent yet
 ///
-/// Its number, first send time, deadline, urgency or reference. One that waits to be dialled again
+/// Its number, first send time, hours, deadline, urgency or reference. One that waits to be dialled again
 /// can be changed too; one of which pages arrived keeps its number.
 #[utoipa::path(patch, path = "/fax/{id}", tag = "fax", params(("id" = String, Path,)),
     security(("api_key" = ["fax:send"])), request_body = Option<AlterFax>,
@@ -222,7 +229,7 @@ async fn send_again(
         content: Content::Pages(pages),
         source_sha256: first.source_sha256.clone(),
         options: Options {
-            resolution: Resolution::from_name(&first.resolution).unwrap_or(Resolution::FINE),
+            resolution: Resolution::from_name(first.sent_resolution()).unwrap_or(Resolution::FINE),
             quality: Quality::from_name(&first.quality).unwrap_or_default(),
         },
         priority,
@@ -237,6 +244,11 @@ async fn send_again(
     };
     request.app.db().audited(event).record().await?;
     send::submit(&request, new).await
+}
+
+fn hours_of(text: &str) -> Result<Hours, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::field("hours", "invalid", format!("'hours' must be {}.", hours::ALLOWED)))
 }
 
 pub(super) fn priority(word: &str) -> Result<Priority, ApiError> {

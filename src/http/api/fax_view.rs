@@ -14,11 +14,11 @@ use crate::codec::page::FaxPage;
 use crate::fax::dialling::Dialling;
 use crate::fax::job::{Job, State};
 use crate::fax::notify::When;
-use crate::fax::number::FaxNumber;
+use crate::fax::number::{FaxNumber, masked_in};
 use crate::fax::outcome::Outcome;
 use crate::fax::policy::Verdict;
 use crate::fax::routing;
-use crate::fax::second_look::FoundIn;
+use crate::fax::second_look::{FoundIn, Kind, SecondLook};
 use crate::fax::sentences;
 use crate::http::error::ApiError;
 use crate::http::request::Permitted;
@@ -56,6 +56,8 @@ pub(in crate::http) struct FaxView {
     modifier: Option<&'static str>,
     /// The same as a sentence.
     waiting_for: Option<String>,
+    /// That another machine answered than the one known at the number, as a sentence; null when none did.
+    warning: Option<String>,
     /// The routes it may take, in order; the next one is tried at once where one fails.
     routes: Vec<String>,
     /// The number that is dialled; its last digits for viewers.
@@ -67,6 +69,7 @@ pub(in crate::http) struct FaxView {
     /// Calls in which a fax machine answered.
     tries: u32,
     priority: &'static str,
+    /// `standard`, `fine` or `superfine`; `standard` from where on the other machine could not take a finer page.
     resolution: String,
     quality: String,
     /// The client's own reference.
@@ -98,7 +101,7 @@ impl FaxView {
         let sibling = job.is_blocked.then_some(("blocked", sentences::BLOCKED.to_owned()));
         let held = hold.map(|hold| (hold.cause.modifier(), sentences::held(hold, dialling.limits)));
         let look = job.second_look.as_ref().filter(|_| job.is_to_be_looked_at());
-        let look = look.map(|look| ("second_look", sentences::second_look(&job.to, look, None)));
+        let look = look.map(|look| ("second_look", to_look_at(job, look, None)));
         let why = dialling.lacks_line(job);
         let opens_at = job.waits_for_hours().or_else(|| routing::opens_at(why.clone()?));
         let closed = opens_at.map(|at| ("outside_hours", sentences::outside_hours(at)));
@@ -119,13 +122,14 @@ impl FaxView {
             blocked: job.is_blocked,
             modifier,
             waiting_for,
+            warning: job.other_station.as_ref().map(sentences::other_station),
             routes: job.routes.names().map(ToOwned::to_owned).collect(),
             to_e164: job.to.as_e164().to_owned(),
             confirmed_pages: job.confirmed_pages,
             dials: job.counters.dials,
             tries: job.counters.tries,
             priority: job.priority.as_str(),
-            resolution: job.resolution.clone(),
+            resolution: job.sent_resolution().to_owned(),
             quality: job.quality.clone(),
             tag: job.tag.clone(),
             resend_of: job.resend_of.map(|id| id.to_string()),
@@ -153,7 +157,13 @@ impl FaxView {
             return self;
         }
         let (whole, masked) = (job.to.spaced(), job.to.masked());
-        self.waiting_for = self.waiting_for.map(|said| said.replace(&whole, &masked));
+        // What machines call themselves is a number as a rule; in other sentences stand dates.
+        let names_stations = self.modifier == Some("second_look");
+        self.waiting_for = self.waiting_for.map(|said| match names_stations {
+            true => masked_in(&said.replace(&whole, &masked)),
+            false => said.replace(&whole, &masked),
+        });
+        self.warning = self.warning.map(|said| masked_in(&said));
         self.to.clone_from(&masked);
         self.to_e164 = masked;
         self
@@ -179,8 +189,16 @@ impl FaxView {
             }
             _ => None,
         };
-        view.waiting_for = Some(sentences::second_look(&job.to, look, near.as_deref()));
+        view.waiting_for = Some(to_look_at(job, look, near.as_deref()));
         Ok(view.seen_by(&request.caller, job))
+    }
+}
+
+/// Why somebody has to look at the number of a fax.
+fn to_look_at(job: &Job, look: &SecondLook, near: Option<&str>) -> String {
+    match (look.kind, &job.other_station) {
+        (Kind::OtherStation, Some(other)) => sentences::held_for_other_station(other),
+        _ => sentences::second_look(&job.to, look, near),
     }
 }
 

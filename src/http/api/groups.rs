@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::codec::page::FaxPage;
 use crate::fax::group::{Group, Recipient, Tally};
 use crate::fax::job::{Job, State};
+use crate::fax::notify::When;
 use crate::fax::number::FaxNumber;
 use crate::fax::policy::Verdict;
 use crate::fax::second_look::SecondLook;
@@ -61,6 +62,8 @@ pub(in crate::http) struct GroupView {
     pages: u64,
     /// Pages the other machines confirmed, of all of them together.
     confirmed_pages: u64,
+    /// What is told of it by e-mail: `none`, or `done` for its end.
+    notify: &'static str,
     /// Id of the API key it came by.
     key_id: Option<String>,
     #[schema(value_type = String, format = DateTime)]
@@ -87,6 +90,7 @@ impl GroupView {
                 .collect(),
             pages: tally.pages,
             confirmed_pages: tally.confirmed_pages,
+            notify: group.notify.as_ref().map_or(When::None, |notify| notify.when).as_str(),
             key_id: group.key_id.clone(),
             created_at: group.created_at,
             final_at: group.final_at,

@@ -10,6 +10,7 @@ use crate::fax::job::{Job, State};
 use crate::fax::policy::Settings;
 use crate::id::JobId;
 use crate::queue::tests::{Site, admin};
+use crate::queue::{NewFax, Submitted};
 
 fn limits(dials_per_hour: u32, line_minutes_per_day: u32) -> Settings {
     Settings { limits: Limits { dials_per_hour, line_minutes_per_day }, ..Settings::default() }
@@ -211,6 +212,39 @@ async fn a_call_that_fails_during_a_pause_is_planned_anew_whatever_its_deadline(
     let job = site.job(id);
     assert_eq!((job.attempts, job.state), (1, State::Queued), "its next call waits: {job:?}");
     site.queue.resume(&admin()).await.unwrap();
+    drop(work);
+    assert_eq!(site.until(id, |job| job.state.is_final()).await.state, State::Delivered);
+    site.queue.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_pause_outside_its_hours_gives_a_fax_no_time_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::open(folder.path(), at("2026-01-01T12:00:00Z"), Settings::default()).await;
+    let mut work = site.clock.work();
+    site.queue.start();
+    let hours = Some("Any2300-0800".parse().unwrap());
+    let new = NewFax { hours, ..Site::new_fax("simulator", &number(1)) };
+    let id = match site.queue.submit(new, |job| (202, job.id.to_string())).await.unwrap() {
+        Submitted::New { body, .. } => body.parse().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    work.sleep(Duration::from_secs(1)).await;
+    let asleep = site.job(id);
+    let opens_at = asleep.waits_for_hours().unwrap();
+    let mut pause_from = async |from: Timestamp, until: Timestamp| {
+        let span = |until: Timestamp| until.duration_since(site.clock.now()).unsigned_abs();
+        work.sleep(span(from)).await;
+        site.queue.pause(None, &admin()).await.unwrap();
+        work.sleep(span(until)).await;
+        site.queue.resume(&admin()).await.unwrap();
+        site.job(id).deadline_at.duration_since(asleep.deadline_at)
+    };
+    let mins = SignedDuration::from_mins;
+    let given_back = pause_from(opens_at - mins(180), opens_at - mins(120)).await;
+    assert_eq!(given_back, SignedDuration::ZERO, "its deadline waits for the hours already");
+    let given_back = pause_from(opens_at - mins(30), opens_at + mins(90)).await;
+    assert_eq!(given_back, mins(90), "from where on it could have been sent");
     drop(work);
     assert_eq!(site.until(id, |job| job.state.is_final()).await.state, State::Delivered);
     site.queue.stop(Duration::ZERO).await;

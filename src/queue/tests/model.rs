@@ -7,6 +7,9 @@
 //! to an end. A failing history prints its seed: `PAGEWIRE_SEED=… cargo test model` plays it alone;
 //! `PAGEWIRE_HISTORIES` says how many are played.
 
+#[path = "manual.rs"]
+mod manual;
+
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +23,7 @@ use crate::db::Db;
 use crate::db::jobs::{Claim, RouteRules, Ways};
 use crate::fax::attempt::{CallEnd, PageConfirmation, Progress};
 use crate::fax::dialling::Dialling;
+use crate::fax::hours::Hours;
 use crate::fax::job::{Job, Priority, State};
 use crate::fax::outcome::{Class, Fault};
 use crate::fax::routing::Standing;
@@ -29,11 +33,13 @@ use crate::queue::recover::verdict;
 use crate::route::Settled;
 use crate::secret::Secret;
 
+/// Hours that faxes may have.
+const HOURS: [&str; 3] = ["Any0600-1400", "Any1300-2400", "Any2200-0700"];
 const HISTORIES: u64 = 150;
 const STEPS: u32 = 60;
 
 /// Endings a call may have beside a delivery.
-const CLASSES: [Class; 15] = [
+const CLASSES: [Class; 17] = [
     Class::Busy,
     Class::Busy,
     Class::NoAnswer,
@@ -47,6 +53,8 @@ const CLASSES: [Class; 15] = [
     Class::RemoteHungUp,
     Class::PageNotConfirmed,
     Class::MediaLost,
+    Class::Incompatible,
+    Class::OtherStation,
     Class::Provider,
     Class::UnknownOutcome,
 ];
@@ -153,6 +161,12 @@ impl World {
         self.db.job(id).unwrap().expect("a fax that was accepted is there")
     }
 
+    /// None mostly; else some of each day, so that they come before everything has to end.
+    fn hours(&mut self) -> Option<Hours> {
+        let is_bound = self.random.random_bool(0.3);
+        is_bound.then(|| HOURS.choose(&mut self.random).unwrap().parse().unwrap())
+    }
+
     async fn submit(&mut self) {
         let to = self.numbers.choose(&mut self.random).unwrap().clone();
         let minutes = SignedDuration::from_mins(self.random.random_range(1..600));
@@ -175,7 +189,7 @@ impl World {
             notify: None,
             schedule_at: self.random.random_bool(0.2).then(|| self.now + minutes),
             deadline_at: None,
-            hours: None,
+            hours: self.hours(),
         };
         let job = self.db.insert_job(transition::accept(new, self.now), None).await.unwrap();
         self.order.push(job.id);
@@ -189,31 +203,6 @@ impl World {
             failed: Vec::new(),
         };
         self.faxes.insert(job.id, fax);
-    }
-
-    /// Whom the manual would dial, and over which route: by rank and age, one for each number, none
-    /// where one is called or sleeps after a call, over the first route that has a line free and did
-    /// not fail in this try.
-    fn expected_calls(&self, mut free: HashMap<String, u32>) -> Vec<(JobId, String)> {
-        let jobs: Vec<Job> = self.order.iter().map(|id| self.job(*id)).collect();
-        let is_engaged = |job: &Job| matches!(job.state, State::Dialing | State::Sending | State::Waiting);
-        let mut engaged: Vec<_> =
-            jobs.iter().filter(|job| is_engaged(job)).map(|job| job.to.clone()).collect();
-        let mut ready: Vec<&Job> =
-            jobs.iter().filter(|job| job.state == State::Queued && !job.is_blocked).collect();
-        ready.sort_by_key(|job| (job.rank, job.seq));
-        let mut expected = Vec::new();
-        for job in ready {
-            let failed = &self.faxes[&job.id].failed;
-            let untried = job.routes.names().filter(|route| !failed.iter().any(|failed| failed == route));
-            let Some(route) = untried.into_iter().find(|route| free[*route] > 0) else { continue };
-            if !engaged.contains(&job.to) {
-                engaged.push(job.to.clone());
-                expected.push((job.id, route.to_owned()));
-                *free.get_mut(route).unwrap() -= 1;
-            }
-        }
-        expected
     }
 
     async fn dial(&mut self) {
@@ -234,12 +223,18 @@ impl World {
             Some(_) => 0,
         };
         let free = rules.routes.iter().map(|standing| (standing.name.clone(), free(standing))).collect();
-        let expected = self.expected_calls(free);
+        let (expected, asleep) = self.expected_calls(free);
         let claimed = self.db.claim_ready(rules, 9, self.now).await.unwrap();
         assert!(claimed.refused.is_empty() && !claimed.is_held);
         let called: Vec<_> =
             claimed.claims.iter().map(|claim| (claim.job.id, claim.attempt.route.clone())).collect();
         assert_eq!(called, expected, "who is dialled");
+        let slept: Vec<_> = claimed.asleep.iter().map(|moved| moved.job().id).collect();
+        let expected: Vec<_> = asleep.iter().map(|job| job.id).collect();
+        assert_eq!(slept, expected, "who waits for hours");
+        for (before, moved) in asleep.iter().zip(&claimed.asleep) {
+            self.sleeps(before, moved.job());
+        }
         for Claim { job, attempt } in claimed.claims {
             self.faxes.get_mut(&job.id).unwrap().calls += 1;
             assert_eq!(attempt.first_page, job.confirmed_pages + 1, "goes on where it stopped");
@@ -303,99 +298,6 @@ impl World {
         self.judge(&before, &after, &call, &end, &open);
     }
 
-    /// Whether the model has this route out of service, with no call to be let through.
-    fn is_out(&self, route: &str) -> bool {
-        self.routes[route].next_probe_at.is_some_and(|at| at > self.now)
-    }
-
-    /// What the manual says of a route after a call: five failures in a row to several numbers, or
-    /// a refused login, and it is out until a call gets through.
-    fn learn(&mut self, before: &Job, end: &CallEnd) {
-        let class = match end {
-            CallEnd::Delivered => Class::Delivered,
-            CallEnd::Failed(fault) => fault.class,
-        };
-        let route = self.routes.get_mut(&before.route).unwrap();
-        if matches!(class, Class::Network | Class::Provider | Class::TrunkAuth) {
-            route.failed_at.push(before.to.as_e164().to_owned());
-            let is_several = route.failed_at.iter().any(|to| *to != route.failed_at[0]);
-            let is_due = route.next_probe_at.is_some_and(|at| at <= self.now);
-            let goes_out = route.next_probe_at.is_none()
-                && (class == Class::TrunkAuth || (route.failed_at.len() >= 5 && is_several));
-            if is_due || goes_out {
-                route.probes = if goes_out { 0 } else { route.probes + 1 };
-                let minutes = [1, 2, 5, 10, 15][route.probes.min(4)];
-                route.next_probe_at = Some(self.now + SignedDuration::from_mins(minutes));
-            }
-            if goes_out {
-                // Whatever waits for a turn may take all its routes again.
-                for id in &self.order {
-                    if self.db.job(*id).unwrap().unwrap().state == State::Queued && *id != before.id {
-                        self.faxes.get_mut(id).unwrap().failed.clear();
-                    }
-                }
-            }
-        } else if !matches!(
-            class,
-            Class::NoLine | Class::MediaLost | Class::UnknownOutcome | Class::Interrupted | Class::Cancelled
-        ) {
-            *route = Route::default();
-        }
-    }
-
-    /// What the manual says of the end of a call.
-    fn judge(&mut self, before: &Job, after: &Job, call: &Call, end: &CallEnd, open: &[String]) {
-        let fax = self.faxes.get_mut(&after.id).unwrap();
-        let is_complete = Some(after.confirmed_pages) == after.pages;
-        assert_eq!(after.state == State::Delivered, is_complete, "success is every page confirmed");
-        if is_complete {
-            return;
-        }
-        let class = match end {
-            CallEnd::Delivered => Class::PageNotConfirmed,
-            CallEnd::Failed(fault) => fault.class,
-        };
-        if before.cancel_asked_by.is_some() && class != Class::UnknownOutcome {
-            assert_eq!(after.state, State::Cancelled);
-            return;
-        }
-        // A route that fails costs nothing and hands the fax to the next one, within the same try.
-        let is_of_the_route =
-            matches!(class, Class::Network | Class::TrunkAuth | Class::NoLine | Class::Provider);
-        fax.failed.push(before.route.clone());
-        let untried = |route: &&str| !fax.failed.iter().any(|failed| failed == route);
-        let is_other_left =
-            before.routes.names().filter(untried).any(|route| open.iter().any(|open| open == route));
-        if is_of_the_route && is_other_left && before.deadline_at > self.now {
-            assert_eq!((after.state, after.rank), (State::Queued, before.rank), "on at once");
-            assert_eq!((after.counters.dials, after.counters.outages), (fax.dials, before.counters.outages));
-            return;
-        }
-        fax.failed.clear();
-        if !class.is_free() {
-            fax.dials += 1;
-            fax.people += u32::from(class == Class::HumanOrVoice);
-            if class.is_try() {
-                fax.tries += 1;
-                fax.fruitless = if after.confirmed_pages < call.first_page { fax.fruitless + 1 } else { 0 };
-            }
-        }
-        let is_hopeless = matches!(class, Class::NumberBad | Class::RejectedRemote | Class::UnknownOutcome);
-        let is_spent = !class.is_free() && (fax.dials >= 12 || fax.tries >= 3 || fax.fruitless >= 3);
-        let is_silent = class == Class::NoAnswer && fax.dials >= 2;
-        let gives_up = is_hopeless || is_spent || (class == Class::HumanOrVoice && fax.people >= 2);
-        match after.state {
-            State::Waiting | State::Queued => assert!(!gives_up, "{class} after {} dials", fax.dials),
-            State::Partial => assert!(after.confirmed_pages > 0),
-            State::Failed => assert!(gives_up || is_silent, "{class} after {} dials", fax.dials),
-            State::Expired => assert!(!gives_up, "{class}"),
-            other => panic!("{class} ends in {other}"),
-        }
-        if after.state.is_final() {
-            assert_eq!(after.confirmed_pages > 0, after.state == State::Partial);
-        }
-    }
-
     async fn cancel(&mut self) {
         let Some(id) = self.any() else { return };
         let (before, now) = (self.job(id), self.now);
@@ -425,14 +327,18 @@ impl World {
         let before = self.job(id);
         let to = self.numbers.choose(&mut self.random).unwrap().clone();
         let minutes = SignedDuration::from_mins(self.random.random_range(1..600));
-        let change = match self.random.random_range(0..3) {
+        let hours = self.hours();
+        let change = match self.random.random_range(0..4) {
             0 => Alteration { to: Some((to.clone(), to.parse().unwrap())), ..Alteration::default() },
-            1 => Alteration { schedule_at: Some(Some(self.now + minutes)), ..Alteration::default() },
+            1 => Alteration { hours: Some(hours), ..Alteration::default() },
+            2 => Alteration { schedule_at: Some(Some(self.now + minutes)), ..Alteration::default() },
             _ => Alteration { priority: Some(Priority::High), ..Alteration::default() },
         };
         let is_elsewhere = change.to.as_ref().is_some_and(|(_, to)| *to != before.to);
         let event = admin().event(Action::FaxAltered, id, self.now);
-        let begins_anew = is_elsewhere || change.schedule_at.is_some();
+        let is_woken = change.hours.as_ref().is_some_and(|hours| *hours != before.hours)
+            && before.waits_for_hours().is_some();
+        let begins_anew = is_elsewhere || change.schedule_at.is_some() || is_woken;
         let altered = self.db.audited(event).alter_job(id, change, self.now).await.unwrap();
         if altered.is_ok() && begins_anew && before.state != State::Held {
             self.faxes.get_mut(&id).unwrap().failed.clear();

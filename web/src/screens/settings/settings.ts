@@ -78,6 +78,14 @@ const WORDS: Record<string, Words> = {
   "line.station_id": { label: "Own fax number", hint: "What the other machine's display shows: digits, spaces and +, up to 20." },
   "line.header": { label: "Name on top of each page", hint: "Up to 50 characters, such as the name of the office." },
   "line.country_code": { label: "Country", hint: "Numbers that are given without a country code belong to this one." },
+  "line.station_id_check": {
+    label: "When another machine answers",
+    choices: {
+      warn: { text: "Send, and say so", hint: "The fax shows what the machine calls itself now, and what it called itself until now." },
+      hold: { text: "Hang up, and hold the fax", hint: "Before the first page. It goes once somebody has looked at the number." },
+      off: { text: "Send" },
+    },
+  },
   "line.dials_per_hour": { label: "Calls in an hour", hint: "Of all faxes together; more wait for the next hour.", unit: "calls" },
   "line.minutes_per_day": { label: "Line time on a day", hint: "Of all faxes together; more wait for the next day.", unit: "minutes" },
   "security.require_api_key": {
