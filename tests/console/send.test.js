@@ -228,6 +228,17 @@ describe("sending a fax", { skip: missing }, () => {
     assert.deepEqual(page.complaints.filter((complaint) => !complaint.includes("400")), []);
   });
 
+  test("that another machine answered than the last time is told beside the fax", async () => {
+    const key = office.demo.test_key;
+    await office.fax("+15005550010", "The first.", { key });
+    const second = await office.fax("+15005550010", "The second.", { key });
+    const page = await office.signIn(`/jobs/${second.id}`);
+    await page.getByText("Check the number", { exact: false }).first().waitFor();
+    await page.getByRole("heading", { name: "The page was delivered." }).waitFor();
+    await inspect(page, "job-other-station");
+    assert.deepEqual(page.complaints, []);
+  });
+
   test("a call that breaks is drawn, and goes on where it was", async () => {
     const page = await office.signIn("/send");
     await send(page, "+15005550005", text("broken.txt", 3));
