@@ -277,35 +277,6 @@ impl Found {
     }
 }
 
-impl Entry {
-    /// Lets the holder of the right secret in, when the key as it stands here may be used.
-    fn admit(
-        &self,
-        owner: &AccountRecord,
-        which: Which,
-        peer: Option<IpAddr>,
-        now: Timestamp,
-    ) -> Result<Caller, Refusal> {
-        let record = &self.record;
-        match record.standing(owner, now) {
-            Standing::Active => {}
-            Standing::Revoked => return Err(Refusal::Revoked),
-            Standing::Expired => return Err(Refusal::Expired),
-            Standing::Disabled => return Err(Refusal::Disabled),
-            Standing::OwnerDisabled => return Err(Refusal::OwnerDisabled),
-        }
-        if record.not_before.is_some_and(|start| now < start) {
-            return Err(Refusal::NotYetValid);
-        }
-        let is_listed = |address: IpAddr| record.ip_allow.iter().any(|network| network.contains(address));
-        if !record.ip_allow.is_empty() && !peer.is_some_and(is_listed) {
-            return Err(Refusal::IpDenied);
-        }
-        self.note_use(which, now, peer);
-        Ok(Caller::key(record, owner))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -14,8 +14,9 @@ use subtle::ConstantTimeEq;
 use super::limits::floods::network_of;
 use super::limits::meter::Meter;
 use super::tags::{Prefilter, Tag, Tags, is_same};
+use super::{Caller, Refusal};
 use crate::access::kind::Kind;
-use crate::access::records::{KeyRecord, SlotRecord, Status, StoredKey, UsageDelta};
+use crate::access::records::{AccountRecord, KeyRecord, SlotRecord, Standing, Status, StoredKey, UsageDelta};
 use crate::access::token::{KeyId, NoRandomness};
 use crate::id::AccountId;
 use crate::secret::Secret;
@@ -287,7 +288,34 @@ impl Entry {
         }
     }
 
-    pub(super) fn note_use(&self, which: Which, now: Timestamp, from: Option<IpAddr>) {
+    /// Lets the holder of the right secret in, when the key as it stands here may be used.
+    pub(super) fn admit(
+        &self,
+        owner: &AccountRecord,
+        which: Which,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let record = &self.record;
+        match record.standing(owner, now) {
+            Standing::Active => {}
+            Standing::Revoked => return Err(Refusal::Revoked),
+            Standing::Expired => return Err(Refusal::Expired),
+            Standing::Disabled => return Err(Refusal::Disabled),
+            Standing::OwnerDisabled => return Err(Refusal::OwnerDisabled),
+        }
+        if record.not_before.is_some_and(|start| now < start) {
+            return Err(Refusal::NotYetValid);
+        }
+        let is_listed = |address: IpAddr| record.ip_allow.iter().any(|network| network.contains(address));
+        if !record.ip_allow.is_empty() && !peer.is_some_and(is_listed) {
+            return Err(Refusal::IpDenied);
+        }
+        self.note_use(which, now, peer);
+        Ok(Caller::key(record, owner))
+    }
+
+    fn note_use(&self, which: Which, now: Timestamp, from: Option<IpAddr>) {
         let slot = match which {
             Which::Current => Some(&self.current),
             Which::Previous => self.previous.as_ref(),

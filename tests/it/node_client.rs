@@ -71,6 +71,7 @@ async function refused(promise, expected) {
   const once = { idempotencyKey: 'k-1' };
   const [a, b] = [await client.sendFax('+15551234567', './x.txt', once), await client.sendFax('+15551234567', './x.txt', once)];
   assert.equal(a.id, b.id);
+  await client.waitFor(a.id);
   assert.equal((await client.sendFax('+15551234567', './x.txt', { dryRun: true })).id, undefined);
   const inbox = await client.listInbound({ limit: 2 });
   assert.equal(inbox.length, 2);
