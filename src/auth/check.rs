@@ -126,12 +126,10 @@ impl KeyRing {
         let Parts { tags, decoy, anonymous, .. } = &*self.parts;
         let tag = tags.tag(token);
         let state = self.state();
-        let (entry, is_known) = match state.keys.get(&token.id()) {
-            Some(entry) => (entry, true),
-            // Takes as long as finding a key.
-            None => (decoy, false),
-        };
-        let owner = state.accounts.get(&entry.record.owner).unwrap_or(anonymous);
+        let known = state.keys.get(&token.id()).and_then(|entry| Some((entry, state.owner_of(entry)?)));
+        let is_known = known.is_some();
+        // Takes as long as finding a key.
+        let (entry, owner) = known.unwrap_or_else(|| (decoy, state.owner_of(decoy).unwrap_or(anonymous)));
         if let Some(which) = entry.with_tag(&tag, tags, now)
             && is_known
         {
@@ -268,8 +266,7 @@ impl Proof {
 
 impl Found {
     fn new(entry: &Arc<Entry>, state: &State) -> Option<Self> {
-        let owner = state.accounts.get(&entry.record.owner)?.clone();
-        Some(Self { entry: entry.clone(), owner })
+        Some(Self { entry: entry.clone(), owner: state.owner_of(entry)?.clone() })
     }
 
     fn admit(&self, which: Which, peer: Option<IpAddr>, now: Timestamp) -> Result<Caller, Refusal> {

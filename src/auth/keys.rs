@@ -314,8 +314,13 @@ impl State {
         self.accounts.values().find(|account| account.name.eq_ignore_ascii_case(name)).cloned()
     }
 
+    /// The account a key belongs to.
+    pub(super) fn owner_of(&self, entry: &Entry) -> Option<&Arc<AccountRecord>> {
+        self.accounts.get(&entry.record.owner)
+    }
+
     fn view(&self, entry: &Entry, now: Timestamp) -> Option<KeyView> {
-        let owner = self.accounts.get(&entry.record.owner)?;
+        let owner = self.owner_of(entry)?;
         Some(KeyView {
             record: entry.live_record(),
             owner_name: owner.name.clone(),

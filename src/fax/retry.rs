@@ -100,13 +100,12 @@ pub fn decide(
     now: Timestamp,
     seed: u64,
 ) -> Next {
-    let unfinished = |otherwise| if confirmed_pages > 0 { State::Partial } else { otherwise };
     if class == Class::Cancelled {
         return Next::Final(State::Cancelled, class);
     }
     let too_many_people = class == Class::HumanOrVoice && counters.human_answers >= MAX_HUMAN_ANSWERS;
     if !class.is_retryable() || too_many_people {
-        return Next::Final(unfinished(State::Failed), class);
+        return Next::Final(unfinished(State::Failed, confirmed_pages), class);
     }
     again(counters, class, confirmed_pages, deadline, now, seed)
 }
@@ -121,17 +120,21 @@ pub fn again(
     now: Timestamp,
     seed: u64,
 ) -> Next {
-    let unfinished = |otherwise| if confirmed_pages > 0 { State::Partial } else { otherwise };
     let at_a_limit =
         counters.dials >= MAX_DIALS || counters.tries >= MAX_TRIES || counters.fruitless >= MAX_FRUITLESS;
     if at_a_limit && !class.is_free() {
-        return Next::Final(unfinished(State::Failed), Class::Limit);
+        return Next::Final(unfinished(State::Failed, confirmed_pages), Class::Limit);
     }
     let at = now.checked_add(interval(counters, class, seed)).unwrap_or(Timestamp::MAX);
     if at >= deadline {
-        return Next::Final(unfinished(State::Expired), Class::Deadline);
+        return Next::Final(unfinished(State::Expired, confirmed_pages), Class::Deadline);
     }
     Next::RetryAt(at)
+}
+
+/// How a fax ends that is not delivered whole.
+fn unfinished(otherwise: State, confirmed_pages: u32) -> State {
+    if confirmed_pages > 0 { State::Partial } else { otherwise }
 }
 
 fn interval(counters: &Counters, class: Class, seed: u64) -> SignedDuration {

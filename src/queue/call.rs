@@ -21,7 +21,7 @@ use crate::fax::attempt::{CallEnd, Progress};
 use crate::fax::job::Job;
 use crate::fax::ladder::Wishes;
 use crate::fax::outcome::{Class, Fault};
-use crate::fax::station::Watch;
+use crate::fax::station::{Check, Watch};
 use crate::id::{AttemptId, JobId};
 use crate::route::{Call, EndEarly, HangUp, Reporter, Route};
 use crate::spool::SpoolError;
@@ -110,12 +110,16 @@ impl Inner {
     /// What a call has to mind about the machine that answers. A call goes on where that cannot be
     /// known: a fax that arrives unlooked-at is better than none.
     fn watch(&self, job: &Job) -> Watch {
+        let check = self.policy().station_check;
+        if check == Check::Off {
+            return Watch { check, expected: None };
+        }
         let known = self.db.known_station(&job.to, &job.routes, self.clock.now());
         let expected = known.unwrap_or_else(|error| {
             log::warn!("job {}: it is not known who should answer: {error}", job.id);
             None
         });
-        Watch { check: self.policy().station_check, expected }
+        Watch { check, expected }
     }
 
     async fn unconfirmed_pages(&self, job: &Job) -> Result<Vec<FaxPage>, Fault> {
