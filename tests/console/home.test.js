@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { missing } from "./appliance.js";
-import { inspect, startOffice } from "./console.js";
+import { fillSignIn, inspect, startOffice } from "./console.js";
 
 describe("home", { skip: missing }, () => {
   let office;
@@ -35,6 +35,31 @@ describe("home", { skip: missing }, () => {
     const row = page.getByRole("listitem").filter({ hasText: "followed" });
     await row.getByText(/sending page \d of 3/).waitFor();
     await row.waitFor({ state: "detached" });
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a fax that is called while the page reads is under way once", async () => {
+    await office.local("POST", "/admin/pause", {});
+    const fax = await office.fax("+15005550000", "One.\fTwo.\fThree.", { tag: "between" });
+    const page = await office.open();
+    // The list of what waits is answered before the call, the one of calls after it began.
+    let begun;
+    const hasBegun = new Promise((resolve) => (begun = resolve));
+    await page.route(/fax-jobs\?.*status=in_progress/, async (route) => {
+      await hasBegun;
+      await route.continue();
+    });
+    const waiting = page.waitForResponse(/fax-jobs\?.*status=queued/);
+    await page.goto(`${office.url}/console/`);
+    await fillSignIn(page, office.admin);
+    await (await waiting).finished();
+    await office.local("POST", "/admin/resume");
+    for (let state = ""; state !== "sending"; ) ({ state } = await office.local("GET", `/fax/${fax.id}`));
+    begun();
+    const row = page.getByRole("listitem").filter({ hasText: "between" });
+    await row.waitFor();
+    await row.waitFor({ state: "detached" });
+    await figure(page, "delivered today").waitFor();
     assert.deepEqual(page.complaints, []);
   });
 

@@ -86,3 +86,12 @@ export function itemPlace(kind: string, id: string): string | undefined {
   if (kind === "keys_ending") return `/keys/${id}`;
   return place(kind);
 }
+
+/**
+ * The faxes on the line before those that wait. The two lists were read a moment apart, so one that went from one to the
+ * other in between can be in both; it is shown once, as it is on the line.
+ */
+export function underWay<T extends { id: string }>(onTheLine: readonly T[], waiting: readonly T[]): T[] {
+  const calling = new Set(onTheLine.map((fax) => fax.id));
+  return [...onTheLine, ...waiting.filter((fax) => !calling.has(fax.id))];
+}
