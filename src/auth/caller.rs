@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::AuthError;
+use super::limits::meter::Meter;
 use crate::access::audit::{Context, Via};
 use crate::access::kind::{Kind, Mode};
 use crate::access::origin::Origin;
@@ -40,7 +41,7 @@ pub struct Caller {
 
 #[derive(Clone, Debug)]
 enum Identity {
-    Key(Arc<KeyRecord>),
+    Key { record: Arc<KeyRecord>, meter: Arc<Meter> },
     Bootstrap,
     Local { uid: u32 },
     Anonymous,
@@ -58,12 +59,13 @@ pub(super) struct SignedIn {
 }
 
 impl Caller {
-    pub(super) fn key(record: &Arc<KeyRecord>, owner: &AccountRecord) -> Self {
+    /// The holder of a key, whose requests are counted on this meter.
+    pub(super) fn key(record: &Arc<KeyRecord>, owner: &AccountRecord, meter: &Arc<Meter>) -> Self {
         Self {
             key_id: Some(record.id),
             mode: record.kind.mode(),
             scopes: record.scopes.and(owner.role.allows()),
-            ..Self::of(owner, Identity::Key(record.clone()))
+            ..Self::of(owner, Identity::Key { record: record.clone(), meter: meter.clone() })
         }
     }
 
@@ -115,7 +117,7 @@ impl Caller {
         let via = match self.identity {
             Identity::Local { .. } => Via::Cli,
             Identity::Session(_) => Via::Console,
-            Identity::Key(_) | Identity::Bootstrap | Identity::Anonymous => Via::Api,
+            Identity::Key { .. } | Identity::Bootstrap | Identity::Anonymous => Via::Api,
         };
         Context { actor: self.label(), via, address: self.address, request_id: self.request_id }
     }
@@ -214,7 +216,7 @@ impl Caller {
     /// `anonymous`.
     pub fn label(&self) -> String {
         match &self.identity {
-            Identity::Key(record) => format!("key:{}", record.id),
+            Identity::Key { record, .. } => format!("key:{}", record.id),
             Identity::Bootstrap => "bootstrap".to_owned(),
             Identity::Local { uid } => Actor::cli(*uid).to_string(),
             Identity::Anonymous => "anonymous".to_owned(),
@@ -243,8 +245,13 @@ impl Caller {
 
     /// The key whose bounds hold for it.
     pub(super) fn record(&self) -> Option<&KeyRecord> {
+        self.metered().map(|(record, _)| record)
+    }
+
+    /// That key with what is counted of it.
+    pub(super) fn metered(&self) -> Option<(&KeyRecord, &Arc<Meter>)> {
         match &self.identity {
-            Identity::Key(record) => Some(record),
+            Identity::Key { record, meter } => Some((record, meter)),
             Identity::Bootstrap | Identity::Local { .. } | Identity::Anonymous | Identity::Session(_) => None,
         }
     }

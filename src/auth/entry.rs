@@ -312,7 +312,7 @@ impl Entry {
             return Err(Refusal::IpDenied);
         }
         self.note_use(which, now, peer);
-        Ok(Caller::key(record, owner))
+        Ok(Caller::key(record, owner, &self.life.meter))
     }
 
     fn note_use(&self, which: Which, now: Timestamp, from: Option<IpAddr>) {

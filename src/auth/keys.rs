@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::bootstrap::BootstrapCheck;
@@ -76,8 +77,8 @@ pub struct Settings {
 /// What changes swap and checks read.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) keys: HashMap<KeyId, Arc<Entry>>,
-    pub(super) accounts: HashMap<AccountId, Arc<AccountRecord>>,
+    pub(super) keys: HashMap<KeyId, Arc<Entry>, RandomState>,
+    pub(super) accounts: HashMap<AccountId, Arc<AccountRecord>, RandomState>,
 }
 
 /// A key as it is shown.

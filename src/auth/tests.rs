@@ -154,7 +154,7 @@ fn a_right_never_exceeds_any_of_its_parts() {
     for _ in 0..CASES {
         let owner = dice.account();
         let record = Arc::new(dice.key(owner.id));
-        let caller = Caller::key(&record, &owner);
+        let caller = Caller::key(&record, &owner, &Arc::default());
         for scope in Scope::ALL {
             let parts = record.scopes.contains(*scope) && owner.role.allows().contains(*scope);
             assert!(!caller.may(*scope) || parts, "{scope} of {record:?} of {owner:?}");
@@ -176,7 +176,7 @@ fn no_key_mints_beyond_itself() {
     for _ in 0..CASES {
         let account = Arc::new(dice.account());
         let maker = Arc::new(dice.key(account.id));
-        let caller = Caller::key(&maker, &account);
+        let caller = Caller::key(&maker, &account, &Arc::default());
         let sample = dice.key(account.id);
         let order = NewKey {
             name: "child".into(),
@@ -209,7 +209,7 @@ fn no_key_patches_another_or_itself_beyond_itself() {
     for _ in 0..CASES {
         let account = dice.account();
         let asker = Arc::new(dice.key(account.id));
-        let caller = Caller::key(&asker, &account);
+        let caller = Caller::key(&asker, &account, &Arc::default());
         let old = if dice.one_in(4) { KeyRecord::clone(&asker) } else { dice.key(account.id) };
         let sample = dice.key(account.id);
         let change = KeyChange {

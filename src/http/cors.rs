@@ -16,6 +16,7 @@ use warp::reply::Response;
 
 use super::error::{ApiError, NO_SCOPE};
 use super::openapi;
+use super::request::Arrival;
 use crate::app::App;
 use crate::auth::Caller;
 
@@ -42,8 +43,8 @@ pub(super) fn preflight(app: &App) -> BoxedFilter<(Response,)> {
         })
         .untuple_one()
         .and(warp::path::full())
-        .and(warp::header::headers_cloned())
-        .map(move |path: FullPath, headers: HeaderMap| match is_allowed(&headers) {
+        .and(warp::ext::get::<Arrival>())
+        .map(move |path: FullPath, arrival: Arrival| match is_allowed(&arrival.headers) {
             Some(origin) => permission(path.as_str(), origin),
             None => super::no_route(path.as_str()),
         })

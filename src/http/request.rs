@@ -9,7 +9,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hyper::body::Incoming;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method};
@@ -66,15 +65,23 @@ pub(super) struct Arrival {
     pub(super) request_id: RequestId,
     /// The host the client named.
     pub(super) host: Option<Arc<str>>,
+    /// What was sent beside the body; not in warp's own request, where each look would be at a copy.
+    pub(super) headers: Arc<HeaderMap>,
     pub(super) body: Arc<Mutex<Option<Body>>>,
     /// What was found out about the sender, once somebody asked.
     pub(super) seen: Arc<OnceLock<Seen>>,
 }
 
 impl Arrival {
-    pub(super) fn new(peer: Peer, request_id: RequestId, host: Option<Arc<str>>, incoming: Incoming) -> Self {
-        let body = Arc::new(Mutex::new(Some(Body::new(incoming))));
-        Self { peer, request_id, host, body, seen: Arc::default() }
+    pub(super) fn new(
+        peer: Peer,
+        request_id: RequestId,
+        host: Option<Arc<str>>,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Self {
+        let (headers, body) = (Arc::new(headers), Arc::new(Mutex::new(Some(body))));
+        Self { peer, request_id, host, headers, body, seen: Arc::default() }
     }
 
     pub(super) fn take_body(&self) -> Option<Body> {
@@ -86,10 +93,11 @@ impl Arrival {
 pub(super) struct Request {
     app: App,
     method: Method,
-    headers: HeaderMap,
     query: String,
     sender: Sender,
     arrival: Arrival,
+    /// `MAX_REQUESTS_PER_MINUTE` as it holds for this request.
+    ceiling: u32,
 }
 
 /// A filter that extracts the [`Request`].
@@ -97,14 +105,15 @@ pub(super) fn request(app: &App) -> BoxedFilter<(Request,)> {
     let app = app.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
-        .and(warp::header::headers_cloned())
         .and(query)
         .and(warp::ext::get::<Arrival>())
-        .map(move |method, headers, query, arrival: Arrival| {
+        .map(move |method, query, arrival: Arrival| {
             let host = arrival.host.clone();
-            let sender =
-                app.in_config(|config| Sender::new(arrival.peer, host, &headers, &config.trusted_proxies));
-            Request { app: app.clone(), method, headers, query, sender, arrival }
+            let (sender, ceiling) = app.in_config(|config| {
+                let sender = Sender::new(arrival.peer, host, &arrival.headers, &config.trusted_proxies);
+                (sender, config.max_requests_per_minute)
+            });
+            Request { app: app.clone(), method, query, sender, arrival, ceiling }
         })
         .boxed()
 }
@@ -115,8 +124,6 @@ pub(super) struct Permitted {
     pub(super) app: App,
     /// Who sent it, with the rights that hold for this request.
     pub(super) caller: Caller,
-    /// All headers.
-    pub(super) headers: HeaderMap,
     /// Who is at the other end.
     pub(super) sender: Sender,
     query: String,
@@ -127,8 +134,6 @@ pub(super) struct Permitted {
 pub(super) struct Visit {
     /// The appliance.
     pub(super) app: App,
-    /// All headers.
-    pub(super) headers: HeaderMap,
     /// Who is at the other end.
     pub(super) sender: Sender,
     arrival: Arrival,
@@ -150,11 +155,21 @@ impl Visit {
 
     /// The cookie it brought, if any.
     pub(super) fn cookie(&self) -> Option<&str> {
-        session::cookie(&self.headers, &self.sender).ok().flatten()
+        session::cookie(self.headers(), &self.sender).ok().flatten()
+    }
+
+    /// What was sent beside the body.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.arrival.headers
     }
 }
 
 impl Permitted {
+    /// What was sent beside the body.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.arrival.headers
+    }
+
     /// The raw query string, without a key that stood in it.
     pub(super) fn query(&self) -> &str {
         &self.query
@@ -261,8 +276,8 @@ impl Request {
     pub(super) async fn permit_session(self) -> Result<Permitted, ApiError> {
         self.sender.check_confidential()?;
         self.sender.check_host(&self.app.config().host_names)?;
-        let is_with_key = credential::in_headers(&self.headers)?.is_some();
-        let cookie = session::cookie(&self.headers, &self.sender)?.filter(|_| !is_with_key);
+        let is_with_key = credential::in_headers(self.headers())?.is_some();
+        let cookie = session::cookie(self.headers(), &self.sender)?.filter(|_| !is_with_key);
         let caller = self.sign_in(cookie.ok_or_else(no_session)?)?;
         Ok(self.permitted(caller))
     }
@@ -274,9 +289,9 @@ impl Request {
         self.sender.check_host(&self.app.config().host_names)?;
         // A link typed or clicked somewhere is no page's doing; it changes nothing.
         if self.method != Method::GET {
-            session::check_not_foreign(&self.headers, &self.sender)?;
+            session::check_not_foreign(self.headers(), &self.sender)?;
         }
-        Ok(Visit { app: self.app, headers: self.headers, sender: self.sender, arrival: self.arrival })
+        Ok(Visit { app: self.app, sender: self.sender, arrival: self.arrival })
     }
 
     /// Whether it came under a name of ours, as a page for people has to.
@@ -291,18 +306,21 @@ impl Request {
 
     /// What was sent beside the body, for choosing a form of the same answer.
     pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.arrival.headers
     }
 
     /// Who is signed in in this browser, for the page that asks for just that as its first act.
     pub(super) fn signed_in(&self) -> Option<(&App, Caller)> {
-        let cookie = session::cookie(&self.headers, &self.sender).ok()??;
+        let cookie = session::cookie(self.headers(), &self.sender).ok()??;
         Some((&self.app, self.sign_in(cookie).ok()?))
     }
 
     /// Whether the browser says that it keeps our cookie back, because another site's page led here.
     pub(super) fn hides_cookie(&self) -> bool {
-        self.headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site" || site == "same-site")
+        self.headers()
+            .get_all("sec-fetch-site")
+            .iter()
+            .any(|site| site == "cross-site" || site == "same-site")
     }
 
     /// `https://name` or `http://name:port`, as the sender calls us.
@@ -315,7 +333,6 @@ impl Request {
         Permitted {
             app: self.app,
             caller: caller.arrived(self.sender.address, self.arrival.request_id),
-            headers: self.headers,
             sender: self.sender,
             query: match credential::in_query(&self.query) {
                 Some((_, rest)) if is_key_in_query => rest,
@@ -348,11 +365,11 @@ impl Request {
         if let Some(key) = self.key_in_query(seen).await? {
             return self.caller_of(key.reveal(), seen).await;
         }
-        match credential::in_headers(&self.headers)
+        match credential::in_headers(self.headers())
             .inspect_err(|_| seen.outcome = Some(Outcome::Malformed))?
         {
             Some(key) => self.caller_of(key, seen).await,
-            None => match session::cookie(&self.headers, &self.sender)? {
+            None => match session::cookie(self.headers(), &self.sender)? {
                 Some(cookie) => self.sign_in(cookie).inspect(|_| seen.outcome = Some(Outcome::Ok)),
                 None => self.anonymous(scope, seen),
             },
@@ -362,7 +379,7 @@ impl Request {
     /// Whose session this cookie is of; a write needs more than the cookie.
     fn sign_in(&self, cookie: &str) -> Result<Caller, ApiError> {
         self.sender.check_host(&self.app.config().host_names)?;
-        session::check_console(&self.method, &self.headers, &self.sender)?;
+        session::check_console(&self.method, self.headers(), &self.sender)?;
         self.app.people().session(cookie).ok_or_else(no_session)
     }
 
@@ -375,9 +392,8 @@ impl Request {
             return Err(self.exposed(&caller, seen).await);
         }
         seen.outcome = Some(Outcome::Ok);
-        let ceiling = self.app.in_config(|config| config.max_requests_per_minute);
-        seen.charge = keys.charge(&caller, ceiling);
-        seen.origin = cors::allowed_origin(&self.headers, &caller)?;
+        seen.charge = keys.charge(&caller, self.ceiling);
+        seen.origin = cors::allowed_origin(self.headers(), &caller)?;
         if let Some(Charge { taken: Err(limited), .. }) = &seen.charge {
             seen.outcome = Some(Outcome::RateLimited);
             return Err(too_many(limited));
@@ -394,7 +410,7 @@ impl Request {
         let Some(key) = found.pop() else { return Ok(None) };
         seen.is_in_query = true;
         if self.app.config().allow_query_api_key && self.method == Method::GET {
-            let in_headers = credential::in_headers(&self.headers)?;
+            let in_headers = credential::in_headers(self.headers())?;
             let is_other = |other: &str| other != key.reveal();
             if in_headers.is_some_and(is_other) || found.iter().any(|other| is_other(other.reveal())) {
                 return Err(credential::two_different());
@@ -441,8 +457,9 @@ impl Request {
     /// Who sends no key may do a key's everyday work only where the appliance was told so, and
     /// nothing administrative ever.
     fn anonymous(&self, scope: Scope, seen: &mut Seen) -> Result<Caller, ApiError> {
-        let forwarded =
-            ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| self.headers.contains_key(*name));
+        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"]
+            .iter()
+            .any(|name| self.headers().contains_key(*name));
         if !self.app.in_config(|config| config.require_api_key) && !forwarded {
             let caller = self.app.keys().anonymous_caller();
             if caller.may(scope) {

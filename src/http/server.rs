@@ -35,6 +35,7 @@ use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, StatusCode, Version};
 use warp::reply::Response;
 
+use super::body::Body;
 use super::error::{ApiError, INTERNAL};
 use super::first_byte::{self, FirstByte};
 use super::plain;
@@ -268,12 +269,8 @@ impl Shared {
         let started = Instant::now();
         let request_id = RequestId::new();
         let (mut parts, incoming) = request.into_parts();
-        let arrival = Arrival::new(peer, request_id, named_host(&parts), incoming);
-        let body_finished = arrival.take_body().map(|body| {
-            let flag = body.finished_flag();
-            *arrival.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-            flag
-        });
+        let body = Body::new(incoming);
+        let body_finished = body.finished_flag();
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
         let version = parts.version;
@@ -290,7 +287,9 @@ impl Shared {
         let mut response = match plain::refusal(peer, &parts, https_port) {
             Some(refusal) => refusal,
             None => {
-                parts.extensions.insert(arrival);
+                let host = named_host(&parts);
+                let headers = std::mem::take(&mut parts.headers);
+                parts.extensions.insert(Arrival::new(peer, request_id, host, headers, body));
                 self.handle(parts, request_id).await
             }
         };
@@ -306,7 +305,7 @@ impl Shared {
         if matches!(peer, Peer::Tls(_)) && self.https.get().is_some_and(|https| https.insists) {
             headers.insert(STRICT_TRANSPORT_SECURITY, HSTS.clone());
         }
-        let unread = body_finished.is_some_and(|finished| !finished.load(Ordering::Acquire));
+        let unread = !body_finished.load(Ordering::Acquire);
         if unread && version < Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

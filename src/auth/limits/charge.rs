@@ -70,15 +70,14 @@ impl KeyRing {
     /// any key has in a minute, 0 for no such number. `None` for callers without a key: the
     /// bootstrap key, the local socket and anonymous requests have no quota.
     pub fn charge(&self, caller: &Caller, ceiling: u32) -> Option<Charge> {
-        let record = caller.record()?;
+        let (record, meter) = caller.metered()?;
         // Read once: windows are found by their place in time, so it does not matter who comes first.
         let now = self.parts.clock.now();
-        let meter = self.meter(&record.id)?;
         let (taken, left) = self.in_overview(now, |overview| {
             let owner = overview.owners.get(&record.owner);
             take(&mut meter.lock().windows, Quota::of(record), owner, ceiling, now)
         });
-        Some(Charge { taken, left, key: record.id, owner: record.owner, at: now, meter })
+        Some(Charge { taken, left, key: record.id, owner: record.owner, at: now, meter: meter.clone() })
     }
 
     /// What is left of a key's quotas, without taking anything.
@@ -232,7 +231,8 @@ mod tests {
     fn with_limits(fixture: &Fixture, caller: &Caller, limits: Limits) -> Caller {
         let record = KeyRecord { limits, ..caller.record().unwrap().clone() };
         let state = fixture.ring.state();
-        Caller::key(&Arc::new(record), &state.accounts[&caller.owner])
+        let (_, meter) = caller.metered().unwrap();
+        Caller::key(&Arc::new(record), &state.accounts[&caller.owner], meter)
     }
 
     fn charged(fixture: &Fixture, caller: &Caller) -> Result<(), (Limit, u32)> {

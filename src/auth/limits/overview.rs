@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 
 use super::Quota;
@@ -26,7 +27,7 @@ pub(in crate::auth) struct Overview {
     version: u64,
     since: Timestamp,
     until: Timestamp,
-    pub(super) owners: HashMap<AccountId, Owner>,
+    pub(super) owners: HashMap<AccountId, Owner, RandomState>,
     origins: HashSet<String>,
 }
 

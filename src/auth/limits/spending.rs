@@ -326,7 +326,8 @@ mod tests {
         let record = KeyRecord { limits: own, ..key.record().unwrap().clone() };
         let bounded = {
             let state = fixture.ring.state();
-            Caller::key(&std::sync::Arc::new(record), &state.accounts[&key.owner])
+            let (_, meter) = key.metered().unwrap();
+            Caller::key(&std::sync::Arc::new(record), &state.accounts[&key.owner], meter)
         };
         spend(&fixture, &bounded, 1, 2, false).unwrap();
         fixture.ring.flush_usage().await.unwrap();

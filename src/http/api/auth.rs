@@ -154,7 +154,7 @@ pub(in crate::http) async fn login(request: Request) -> Result<Response, ApiErro
         password: password(body.password),
         code: body.totp.map(Secret::new),
         address: visit.sender.address,
-        agent: agent(&visit.headers),
+        agent: agent(visit.headers()),
         replaces: visit.cookie().map(|cookie| Secret::new(cookie.to_owned())),
     };
     let entered = visit.app.people().login(attempt).await;

@@ -144,7 +144,7 @@ pub(in crate::http) async fn stream(request: Request) -> Result<Response, ApiErr
     let request = request.permit(Scope::FaxRead).await?;
     let asked: StreamQuery = query(request.query())?;
     let filter = filter(&request, asked.types.as_deref())?;
-    let after = match request.headers.get("last-event-id") {
+    let after = match request.headers().get("last-event-id") {
         Some(id) => {
             let place = id.to_str().ok().and_then(|id| id.trim().parse().ok());
             Some(place.ok_or_else(|| {

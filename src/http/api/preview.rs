@@ -128,8 +128,8 @@ pub(in crate::http) async fn make(request: Request) -> Result<Response, ApiError
     let asked_by = request.caller.label();
     let request = request.sending_as_key(Scope::FaxSend)?;
     let max_mb = request.app.config().max_file_size_mb;
-    check_announced(announced_length(&request.headers), max_mb)?;
-    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    check_announced(announced_length(request.headers()), max_mb)?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let upload = Upload::read(request.body()?, content_type, max_mb, request.app.uploads()).await?;
     let to = match upload.field("to") {
         Some(raw) => Some((raw.to_owned(), send::number(&request, raw)?)),

@@ -10,7 +10,7 @@ use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
+use warp::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
@@ -38,11 +38,7 @@ struct Package {
 static NODE: LazyLock<io::Result<Package>> = LazyLock::new(|| package(FILES));
 
 pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    warp::path!("sdk" / "faxbot-node.tgz")
-        .and(get(app))
-        .and(warp::header::optional("if-none-match"))
-        .then(|request, known| answer(node(request, known)))
-        .boxed()
+    warp::path!("sdk" / "faxbot-node.tgz").and(get(app)).then(|request| answer(node(request))).boxed()
 }
 
 /// The Node client, for `npm install`
@@ -50,8 +46,9 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     params(("If-None-Match" = Option<String>, Header, description = "The ETag of the package one has")),
     responses((status = 200, description = "A package npm installs", content_type = "application/gzip", body = Vec<u8>),
         (status = 304, description = "It is the one you have")))]
-pub(in crate::http) async fn node(_: Request, known: Option<String>) -> Result<Response, ApiError> {
+pub(in crate::http) async fn node(request: Request) -> Result<Response, ApiError> {
     let package = NODE.as_ref().map_err(|error| ApiError::internal(error))?;
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
     let is_known = known.is_some_and(|known| {
         known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == package.etag || tag.trim() == "*")
     });

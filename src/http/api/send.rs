@@ -119,8 +119,8 @@ pub(in crate::http) async fn send(request: Request) -> Result<Response, ApiError
     let asked_by = request.caller.label();
     let request = request.sending_as_key(Scope::FaxSend)?;
     let max_mb = request.app.config().max_file_size_mb;
-    check_announced(announced_length(&request.headers), max_mb)?;
-    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    check_announced(announced_length(request.headers()), max_mb)?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let upload = Upload::read(request.body()?, content_type, max_mb, request.app.uploads()).await?;
     let order = Order::new(&request, &upload)?;
     // A client that hangs up must not leave a stored document without its row.
@@ -471,7 +471,7 @@ pub(super) fn idempotency(
     path: &str,
     request_hash: impl FnOnce() -> [u8; 32],
 ) -> Result<Option<Idempotency>, ApiError> {
-    let Some(value) = request.headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let name =
         value.to_str().ok().filter(|name| (1..=IDEMPOTENCY_KEY_LEN).contains(&name.len())).ok_or_else(
             || {

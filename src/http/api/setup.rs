@@ -45,7 +45,7 @@ pub(in crate::http) struct SetupState {
         (status = 421, description = "Not under a name of ours", body = ProblemBody)))]
 pub(in crate::http) async fn state(request: Request) -> Result<Response, ApiError> {
     let visit = request.visit()?;
-    let accept = visit.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = visit.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/html")) {
         return Ok(pages::setup(visit.app.path_prefix()));
     }
@@ -85,7 +85,7 @@ pub(in crate::http) async fn redeem(request: Request) -> Result<Response, ApiErr
         username: body.username,
         password: password(body.password),
         address: visit.sender.address,
-        agent: agent(&visit.headers),
+        agent: agent(visit.headers()),
     };
     let entered = visit.app.people().redeem(redemption).await?;
     signed_in(&visit, entered)
