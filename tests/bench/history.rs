@@ -39,8 +39,8 @@ pub fn long_history() {
 
     let (empty, empty_key) = start_with_key(empty_data.path());
     let document = ready_tiff();
-    let beside_none = post_faxes(&empty, &empty_key, &document, SPAN);
-    let beside_many = post_faxes(&server, &key, &document, SPAN);
+    let beside_none = post_faxes(&empty, &empty_key, &document, 8, SPAN);
+    let beside_many = post_faxes(&server, &key, &document, 8, SPAN);
     drop(empty);
     let ratio = beside_many.per_second() / beside_none.per_second();
     row("  POST /fax beside an empty history", "", "unaffected", format!("{:.0} %", ratio * 100.0));

@@ -17,7 +17,7 @@ mod rows;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use load::{Client, Load, measure};
@@ -171,9 +171,16 @@ impl Drop for Server {
     }
 }
 
+/// Not one of the ports that the system gives to the connections of a load: one of those could take it before the
+/// server does.
 fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    listener.local_addr().expect("its address")
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(1, Ordering::Relaxed)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn field(json: &str, name: &str) -> String {
@@ -335,31 +342,26 @@ fn wrong_secrets() {
 }
 
 fn accepting() {
-    for (what, document, faxbot, bar, finished) in [
-        (
-            "POST /fax, fax-ready 1-page TIFF, 8 parallel",
-            ready_tiff(),
-            "49/s (not durable)",
-            ">= 1,000/s",
-            ">= 500/s",
-        ),
-        ("POST /fax, 1-page PDF, 8 parallel", one_page_pdf(), "", "", ""),
+    for (what, senders, document, faxbot, bar, finished) in [
+        ("fax-ready 1-page TIFF", 8, ready_tiff(), "49/s (not durable)", ">= 1,000/s", ">= 500/s"),
+        ("fax-ready 1-page TIFF", 32, ready_tiff(), "", ">= 1,000/s", ">= 500/s"),
+        ("1-page PDF", 8, one_page_pdf(), "", "", ""),
     ] {
         let data = folder();
         let (server, key) = start_with_key(data.path());
         let began = Instant::now();
-        let load = post_faxes(&server, &key, &document, SPAN * 2);
-        row(what, faxbot, bar, load.to_string());
+        let load = post_faxes(&server, &key, &document, senders, SPAN * 2);
+        row(&format!("POST /fax, {what}, {senders} parallel"), faxbot, bar, load.to_string());
         let ended = faxes_ended(&server);
         let rate = ended as f64 / began.elapsed().as_secs_f64();
         row("  delivered by loopback meanwhile", "", finished, format!("{rate:.0}/s"));
     }
 }
 
-/// Faxes from eight senders at once, to many numbers, since one alone is called once at a time.
-fn post_faxes(server: &Server, key: &str, document: &[u8], span: Duration) -> Load {
+/// Faxes from so many senders at once, to many numbers, since one alone is called once at a time.
+fn post_faxes(server: &Server, key: &str, document: &[u8], senders: usize, span: Duration) -> Load {
     let next = AtomicUsize::new(0);
-    measure(server.address, 8, span, |client| {
+    measure(server.address, senders, span, |client| {
         let number = next.fetch_add(1, Ordering::Relaxed) % 20_000;
         client.post_fax(Some(key), &format!("+1555{number:07}"), document)
     })
