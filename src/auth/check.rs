@@ -29,6 +29,8 @@ use crate::secret::Secret;
 pub struct Verified {
     /// Who presented it.
     pub caller: Caller,
+    /// When it was looked at, for the windows it is counted in.
+    pub at: Timestamp,
 }
 
 /// What a look at a token comes to.
@@ -52,8 +54,9 @@ impl KeyRing {
     /// contains).
     pub async fn verify(&self, credential: &str, peer: Option<IpAddr>) -> Result<Verified, Refusal> {
         let peer = peer.map(|address| address.to_canonical());
-        match self.check(credential, peer).await {
-            Ok(caller) => Ok(Verified { caller }),
+        let at = self.parts.clock.now();
+        match self.check(credential, peer, at).await {
+            Ok(caller) => Ok(Verified { caller, at }),
             Err(refusal) if refusal.is_secret_right() || refusal == Refusal::Overloaded => Err(refusal),
             // Counted after the fact, so that a flood never keeps a good key of its address out.
             Err(refusal) => Err(match self.parts.failures.count(peer) {
@@ -100,13 +103,12 @@ impl KeyRing {
         }
     }
 
-    async fn check(&self, credential: &str, peer: Option<IpAddr>) -> Result<Caller, Refusal> {
+    async fn check(&self, credential: &str, peer: Option<IpAddr>, now: Timestamp) -> Result<Caller, Refusal> {
         let Parts { tags, clock, .. } = &*self.parts;
         let token = match Presented::parse(credential) {
             Ok(token) => token,
             Err(error) => return self.bootstrap_or(credential, error.into()),
         };
-        let now = clock.now();
         match self.look(&token, peer, now) {
             Looked::Proved(result) => return result,
             Looked::Refused(refusal) => return self.bootstrap_or(credential, refusal),

@@ -336,7 +336,7 @@ mod tests {
         let (other, _) = fixture.make(super::super::NewKey { owner: Some("lab".into()), ..named("b") }).await;
         for token in [&token, &token, &other] {
             let caller = ring.verify(token, None).await.unwrap().caller;
-            ring.note(&ring.charge(&caller, 0).unwrap(), Outcome::Ok, from(7));
+            ring.note(&ring.charge(&caller, 0, fixture.clock.now()).unwrap(), Outcome::Ok, from(7));
         }
         let owner = ring.get(&id).unwrap().record.owner;
         let own = ring.attempts(&AttemptFilter { owner: Some(owner), ..AttemptFilter::default() }, 10);

@@ -75,13 +75,6 @@ struct Uses {
     last_used_ip: Option<IpAddr>,
 }
 
-/// What of a slot is compared.
-struct Face {
-    tag: Tag,
-    prefilter: Prefilter,
-    is_unfiltered: bool,
-}
-
 impl Entry {
     pub(super) fn stored(key: StoredKey) -> Self {
         let uses = Uses {
@@ -236,8 +229,12 @@ impl Entry {
 
     /// Which valid slot has proved this very token before.
     pub(super) fn with_tag(&self, tag: &Tag, tags: &Tags, now: Timestamp) -> Option<Which> {
-        let [is_current, is_previous] = self.faces(tags, now).map(|face| is_same(&face.tag, tag));
-        match (is_current, is_previous) {
+        let proves = |which| {
+            let proved = self.slot(which, now).and_then(|slot| slot.tag.get());
+            is_same(proved.unwrap_or(&tags.nobody.0), tag)
+        };
+        // Both, whichever it is.
+        match (proves(Which::Current), proves(Which::Previous)) {
             (true, _) => Some(Which::Current),
             (_, true) => Some(Which::Previous),
             _ => None,
@@ -247,27 +244,14 @@ impl Entry {
     /// Which valid slots a token with this prefilter may belong to; one whose own prefilter was
     /// lost may have any.
     pub(super) fn candidates(&self, prefilter: &Prefilter, tags: &Tags, now: Timestamp) -> Vec<Which> {
-        let may = self
-            .faces(tags, now)
-            .map(|face| bool::from(face.prefilter.ct_eq(prefilter)) | face.is_unfiltered);
-        [Which::Current, Which::Previous]
-            .into_iter()
-            .zip(may)
-            .filter_map(|(which, may)| may.then_some(which))
-            .collect()
-    }
-
-    /// Both slots as they are compared; nobody's fingerprints where there are none.
-    fn faces(&self, tags: &Tags, now: Timestamp) -> [Face; 2] {
-        [Which::Current, Which::Previous].map(|which| {
+        let may_be_of = |which| {
             let slot = self.slot(which, now);
-            let (tag, prefilter) = tags.nobody;
-            Face {
-                tag: slot.and_then(|slot| slot.tag.get().copied()).unwrap_or(tag),
-                prefilter: slot.and_then(Slot::prefilter).unwrap_or(prefilter),
-                is_unfiltered: slot.is_some_and(|slot| slot.prefilter().is_none()),
-            }
-        })
+            let stored = slot.and_then(Slot::prefilter).unwrap_or(tags.nobody.1);
+            let is_unfiltered = slot.is_some_and(|slot| slot.prefilter().is_none());
+            bool::from(stored.ct_eq(prefilter)) | is_unfiltered
+        };
+        // Each, and nobody's fingerprints where there is no slot.
+        [Which::Current, Which::Previous].into_iter().filter(|which| may_be_of(*which)).collect()
     }
 
     /// Which valid slot has this hash.

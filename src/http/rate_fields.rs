@@ -2,12 +2,14 @@
 //! structured fields (RFC 9651) that tell each policy's quota `q` in a window of `w` seconds, and
 //! what remains `r` with the seconds `t` until it is reset.
 //!
-//! Written by hand, digit by digit and on the stack, because every answer carries them.
+//! Written by hand and on the stack, because every answer carries them.
+
+use std::cell::RefCell;
 
 use warp::http::HeaderValue;
 use warp::http::header::{HeaderMap, HeaderName};
 
-use crate::auth::limits::Left;
+use crate::auth::limits::{Left, Quota};
 
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -20,27 +22,63 @@ struct Text {
     length: usize,
 }
 
+/// What a key may do in a window: the same from request to request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Policy {
+    quota: Quota,
+    ceiling: Option<u32>,
+}
+
+thread_local! {
+    /// The policy this thread told last, with its value: few keys send most of the requests.
+    static TOLD: RefCell<Option<(Policy, HeaderValue)>> = const { RefCell::new(None) };
+}
+
 /// Tells what is left of a key's quotas.
 pub(super) fn add(headers: &mut HeaderMap, left: &Left) {
-    let (policy, remaining) = texts(left);
-    for (name, text) in [(&RATELIMIT_POLICY, policy), (&RATELIMIT, remaining)] {
-        if let Ok(value) = HeaderValue::from_bytes(text.written()) {
-            headers.insert(name.clone(), value);
-        }
+    if let Some(policy) = Policy::of(left).value() {
+        headers.insert(RATELIMIT_POLICY.clone(), policy);
+    }
+    if let Ok(remaining) = HeaderValue::from_bytes(remaining(left).written()) {
+        headers.insert(RATELIMIT.clone(), remaining);
     }
 }
 
-fn texts(left: &Left) -> (Text, Text) {
-    let (mut policy, mut remaining) = (Text::new(), Text::new());
-    policy.part("\"minute\";q=", left.quota.per_minute, ";w=", 60);
-    policy.part(", \"hour\";q=", left.quota.per_hour, ";w=", 3600);
-    remaining.part("\"minute\";r=", left.in_minute, ";t=", left.minute_ends_s);
-    remaining.part(", \"hour\";r=", left.in_hour, ";t=", left.hour_ends_s);
+fn remaining(left: &Left) -> Text {
+    let mut text = Text::new();
+    text.part("\"minute\";r=", left.in_minute, ";t=", left.minute_ends_s);
+    text.part(", \"hour\";r=", left.in_hour, ";t=", left.hour_ends_s);
     if let Some(ceiling) = left.ceiling {
-        policy.part(", \"global\";q=", ceiling.per_minute, ";w=", 60);
-        remaining.part(", \"global\";r=", ceiling.left, ";t=", left.minute_ends_s);
+        text.part(", \"global\";r=", ceiling.left, ";t=", left.minute_ends_s);
     }
-    (policy, remaining)
+    text
+}
+
+impl Policy {
+    fn of(left: &Left) -> Self {
+        Self { quota: left.quota, ceiling: left.ceiling.map(|ceiling| ceiling.per_minute) }
+    }
+
+    fn value(self) -> Option<HeaderValue> {
+        TOLD.with_borrow_mut(|told| match told {
+            Some((policy, value)) if *policy == self => Some(value.clone()),
+            _ => {
+                let value = HeaderValue::from_bytes(self.text().written()).ok()?;
+                *told = Some((self, value.clone()));
+                Some(value)
+            }
+        })
+    }
+
+    fn text(self) -> Text {
+        let mut text = Text::new();
+        text.part("\"minute\";q=", self.quota.per_minute, ";w=", 60);
+        text.part(", \"hour\";q=", self.quota.per_hour, ";w=", 3600);
+        if let Some(per_minute) = self.ceiling {
+            text.part(", \"global\";q=", per_minute, ";w=", 60);
+        }
+        text
+    }
 }
 
 impl Text {
@@ -54,23 +92,9 @@ impl Text {
 
     fn part(&mut self, name: &str, count: u32, parameter: &str, seconds: u32) {
         self.push(name.as_bytes());
-        self.push_number(count);
+        self.push(itoa::Buffer::new().format(count).as_bytes());
         self.push(parameter.as_bytes());
-        self.push_number(seconds);
-    }
-
-    fn push_number(&mut self, mut number: u32) {
-        let mut digits = [0; u32::MAX.ilog10() as usize + 1];
-        let mut first = digits.len();
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.push(&digits[first..]);
+        self.push(itoa::Buffer::new().format(seconds).as_bytes());
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -100,10 +124,14 @@ mod tests {
         assert_eq!(headers["RateLimit-Policy"], r#""minute";q=600;w=60, "hour";q=10000;w=3600"#);
         assert_eq!(headers["RateLimit"], r#""minute";r=598;t=41, "hour";r=9120;t=2113"#);
 
+        let narrower = Left { quota: Quota { per_minute: 1, per_hour: 10 }, ..left };
+        add(&mut headers, &narrower);
+        assert_eq!(headers["RateLimit-Policy"], r#""minute";q=1;w=60, "hour";q=10;w=3600"#, "another key's");
+
         let ceiling = Some(OfCeiling { per_minute: u32::MAX, left: 0 });
         let quota = Quota { per_minute: u32::MAX, per_hour: u32::MAX };
         let longest = Left { quota, in_minute: u32::MAX, in_hour: u32::MAX, ceiling, ..left };
-        let (policy, remaining) = texts(&longest);
+        let (policy, remaining) = (Policy::of(&longest).text(), remaining(&longest));
         let text = |text: &Text| String::from_utf8(text.written().to_vec()).unwrap();
         assert!(text(&policy).ends_with(r#", "global";q=4294967295;w=60"#), "{}", text(&policy));
         assert!(text(&remaining).ends_with(r#", "global";r=0;t=41"#), "{}", text(&remaining));

@@ -25,7 +25,7 @@ use crate::access::scopes::Scope;
 use crate::access::token::Presented;
 use crate::app::App;
 use crate::auth::limits::{Charge, Limit, Limited};
-use crate::auth::{Actor, AuthError, Caller, Refusal};
+use crate::auth::{Actor, AuthError, Caller, Refusal, Verified};
 use crate::id::{JobId, RequestId};
 use crate::secret::Secret;
 
@@ -219,7 +219,8 @@ impl Permitted {
         })?;
         require(&caller, scope)?;
         let keys = self.app.keys();
-        if let Some(charge) = keys.charge(&caller, self.app.config().max_requests_per_minute) {
+        let now = self.app.clock().now();
+        if let Some(charge) = keys.charge(&caller, self.app.config().max_requests_per_minute, now) {
             let outcome = if charge.taken.is_ok() { Outcome::Ok } else { Outcome::RateLimited };
             keys.note(&charge, outcome, self.sender.address);
             if let Err(limited) = &charge.taken {
@@ -387,12 +388,12 @@ impl Request {
     async fn caller_of(&self, key: &str, seen: &mut Seen) -> Result<Caller, ApiError> {
         let keys = self.app.keys();
         let verified = keys.verify(key, self.sender.address).await;
-        let caller = verified.map_err(|refusal| self.refused(key, refusal, seen))?.caller;
+        let Verified { caller, at } = verified.map_err(|refusal| self.refused(key, refusal, seen))?;
         if seen.is_in_query && caller.kind().is_none_or(|kind| kind == Kind::Admin) {
             return Err(self.exposed(&caller, seen).await);
         }
         seen.outcome = Some(Outcome::Ok);
-        seen.charge = keys.charge(&caller, self.ceiling);
+        seen.charge = keys.charge(&caller, self.ceiling, at);
         seen.origin = cors::allowed_origin(self.headers(), &caller)?;
         if let Some(Charge { taken: Err(limited), .. }) = &seen.charge {
             seen.outcome = Some(Outcome::RateLimited);

@@ -67,12 +67,11 @@ pub struct OfCeiling {
 
 impl KeyRing {
     /// Takes one request off the quotas of the caller's key. `ceiling` is the number of requests
-    /// any key has in a minute, 0 for no such number. `None` for callers without a key: the
-    /// bootstrap key, the local socket and anonymous requests have no quota.
-    pub fn charge(&self, caller: &Caller, ceiling: u32) -> Option<Charge> {
+    /// any key has in a minute, 0 for no such number; `now` the moment it counts in. Windows are found
+    /// by their place in time, so it does not matter who comes first. `None` for callers without a key:
+    /// the bootstrap key, the local socket and anonymous requests have no quota.
+    pub fn charge(&self, caller: &Caller, ceiling: u32, now: Timestamp) -> Option<Charge> {
         let (record, meter) = caller.metered()?;
-        // Read once: windows are found by their place in time, so it does not matter who comes first.
-        let now = self.parts.clock.now();
         let (taken, left) = self.in_overview(now, |overview| {
             let owner = overview.owners.get(&record.owner);
             take(&mut meter.lock().windows, Quota::of(record), owner, ceiling, now)
@@ -236,7 +235,7 @@ mod tests {
     }
 
     fn charged(fixture: &Fixture, caller: &Caller) -> Result<(), (Limit, u32)> {
-        let charge = fixture.ring.charge(caller, 0).unwrap();
+        let charge = fixture.ring.charge(caller, 0, fixture.clock.now()).unwrap();
         charge.taken.map_err(|limited| (limited.limit, limited.retry_after_s))
     }
 
@@ -246,7 +245,7 @@ mod tests {
         let development = caller(&fixture, of_kind(Kind::Development, "clinic")).await;
         fixture.pass(19).await;
         for left in (0..60).rev() {
-            let charge = fixture.ring.charge(&development, 0).unwrap();
+            let charge = fixture.ring.charge(&development, 0, fixture.clock.now()).unwrap();
             assert_eq!((charge.taken, charge.left.in_minute, charge.left.minute_ends_s), (Ok(()), left, 41));
         }
         assert_eq!(charged(&fixture, &development), Err((Limit::Minute, 41)));
@@ -296,12 +295,15 @@ mod tests {
         let fixture = Fixture::new().await;
         let key = caller(&fixture, of_kind(Kind::Production, "clinic")).await;
         for _ in 0..3 {
-            fixture.ring.charge(&key, 3).unwrap().taken.unwrap();
+            fixture.ring.charge(&key, 3, fixture.clock.now()).unwrap().taken.unwrap();
         }
-        let charge = fixture.ring.charge(&key, 3).unwrap();
+        let charge = fixture.ring.charge(&key, 3, fixture.clock.now()).unwrap();
         assert_eq!(charge.taken.unwrap_err().limit, Limit::Global);
         assert_eq!(charge.left.ceiling, Some(OfCeiling { per_minute: 3, left: 0 }));
-        assert!(fixture.ring.charge(&fixture.ring.local_caller(0), 1).is_none(), "no key, no quota");
+        assert!(
+            fixture.ring.charge(&fixture.ring.local_caller(0), 1, fixture.clock.now()).is_none(),
+            "no key, no quota"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,9 +312,9 @@ mod tests {
         let key = caller(&fixture, of_kind(Kind::Production, "clinic")).await;
         let clients: Vec<_> = (0..8)
             .map(|_| {
-                let (ring, key) = (fixture.ring.clone(), key.clone());
+                let (ring, key, now) = (fixture.ring.clone(), key.clone(), fixture.clock.now());
                 tokio::task::spawn_blocking(move || {
-                    (0..200).filter(|_| ring.charge(&key, 0).unwrap().taken.is_ok()).count()
+                    (0..200).filter(|_| ring.charge(&key, 0, now).unwrap().taken.is_ok()).count()
                 })
             })
             .collect();
@@ -326,29 +328,34 @@ mod tests {
     #[tokio::test]
     async fn hours_survive_a_restart_up_to_the_last_flush() {
         let mut fixture = Fixture::new().await;
-        let mut keys = Vec::new();
+        let mut tokens = Vec::new();
         for _ in 0..5 {
-            keys.push(caller(&fixture, of_kind(Kind::Development, "clinic")).await);
+            tokens.push(fixture.make(of_kind(Kind::Development, "clinic")).await.0);
         }
-        let take = |fixture: &Fixture, key: &Caller, times: u32| {
-            (0..times).for_each(|_| charged(fixture, key).unwrap());
+        let holder =
+            async |fixture: &Fixture, token: &str| fixture.ring.verify(token, None).await.unwrap().caller;
+        let take = async |fixture: &Fixture, times: u32| {
+            let key = holder(fixture, &tokens[0]).await;
+            (0..times).for_each(|_| charged(fixture, &key).unwrap());
         };
-        take(&fixture, &keys[0], 50);
+        let hour_left = async |fixture: &Fixture| {
+            let key = holder(fixture, &tokens[0]).await;
+            fixture.ring.left(key.record().unwrap(), 0).unwrap().in_hour
+        };
+        take(&fixture, 50).await;
         fixture.ring.flush_usage().await.unwrap();
         fixture.pass(60).await;
-        take(&fixture, &keys[0], 7);
+        take(&fixture, 7).await;
         fixture.restart().await;
-        let hour_left =
-            |fixture: &Fixture, key: &Caller| fixture.ring.left(key.record().unwrap(), 0).unwrap().in_hour;
-        assert_eq!(hour_left(&fixture, &keys[0]), 950, "what was not flushed yet is lost, no more");
-        take(&fixture, &keys[0], 10);
+        assert_eq!(hour_left(&fixture).await, 950, "what was not flushed yet is lost, no more");
+        take(&fixture, 10).await;
         fixture.ring.flush_usage().await.unwrap();
         fixture.restart().await;
-        assert_eq!(hour_left(&fixture, &keys[0]), 940);
+        assert_eq!(hour_left(&fixture).await, 940);
 
         // The owner's hour too: 4 × 1,000, of which 60 are gone.
         let wide = Limits { per_minute: Some(9999), per_hour: Some(9999), ..Limits::default() };
-        let fifth = with_limits(&fixture, &keys[4], wide);
+        let fifth = with_limits(&fixture, &holder(&fixture, &tokens[4]).await, wide);
         let mut passed = 0;
         while charged(&fixture, &fifth).is_ok() {
             passed += 1;
@@ -365,7 +372,9 @@ mod tests {
         let fixture = Fixture::new().await;
         let key = caller(&fixture, of_kind(Kind::Production, "clinic")).await;
         let id = key.key_id.unwrap();
-        let note = |outcome| fixture.ring.note(&fixture.ring.charge(&key, 0).unwrap(), outcome, None);
+        let note = |outcome| {
+            fixture.ring.note(&fixture.ring.charge(&key, 0, fixture.clock.now()).unwrap(), outcome, None)
+        };
         note(Outcome::Ok);
         note(Outcome::Scope);
         fixture.ring.flush_usage().await.unwrap();
@@ -401,7 +410,7 @@ mod tests {
         let key = caller(&fixture, of_kind(Kind::Development, "clinic")).await;
         let id = key.key_id.unwrap();
         fixture.db.stop_writer().await;
-        fixture.ring.note(&fixture.ring.charge(&key, 0).unwrap(), Outcome::Ok, None);
+        fixture.ring.note(&fixture.ring.charge(&key, 0, fixture.clock.now()).unwrap(), Outcome::Ok, None);
         fixture.ring.flush_usage().await.unwrap_err();
         let unwritten = fixture.ring.meter(&id).unwrap().unwritten(id);
         assert_eq!((unwritten.windows.len(), unwritten.use_by_hour.len()), (1, 1));
