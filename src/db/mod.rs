@@ -161,7 +161,7 @@ impl Db {
         let news = Arc::new(News::of(&connection)?);
         let told = news.clone();
         Ok(Self {
-            writer: Writer::start(connection, move |connection| told.committed(connection)),
+            writer: Writer::start(connection, move |connection| told.committed(connection))?,
             chain: Arc::default(),
             news,
             points: open_pool(file, POINT_READERS)?,

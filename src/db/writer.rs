@@ -72,13 +72,20 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the thread; after each commit it calls `committed`, which must not wait.
-    pub(super) fn start(connection: Connection, committed: impl Fn(&Connection) + Send + 'static) -> Self {
+    pub(super) fn start(
+        connection: Connection,
+        committed: impl Fn(&Connection) + Send + 'static,
+    ) -> Result<Self, DbError> {
+        // What a change would have to undo is kept until its commit, and beyond 64 kB that is a file in /var/tmp:
+        // three quarters of all writes of a busy writer, and rows outside the folder they belong to. Migrations,
+        // which change whole tables at once, have run before and may have such files.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("db-writer".into())
             .spawn(move || work(connection, waiting, committed))
             .expect("a thread can be started while the server starts");
-        Self { queue }
+        Ok(Self { queue })
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -102,9 +109,6 @@ pub(super) fn connect(file: &Path) -> Result<Connection, DbError> {
     connection.pragma_update(None, "trusted_schema", false)?;
     // Deleted rows are numbers and names of patients: overwrite them.
     connection.pragma_update(None, "secure_delete", true)?;
-    // What a change would have to undo is kept until its commit, and beyond 64 kB that is a file in /var/tmp: three
-    // quarters of all writes of a busy writer, and rows outside the folder they belong to.
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -160,7 +164,7 @@ mod tests {
     fn writer(folder: &Path) -> Writer {
         let connection = connect(&folder.join("t.db")).unwrap();
         connection.execute_batch("CREATE TABLE t(n INTEGER PRIMARY KEY) STRICT").unwrap();
-        Writer::start(connection, |_| {})
+        Writer::start(connection, |_| {}).unwrap()
     }
 
     async fn insert(writer: &Writer, n: i64) -> Result<(), DbError> {
