@@ -233,7 +233,7 @@ impl Entry {
             let proved = self.slot(which, now).and_then(|slot| slot.tag.get());
             is_same(proved.unwrap_or(&tags.nobody.0), tag)
         };
-        // Both, whichever it is.
+        // Both are compared, so that the time tells nothing of which it is.
         match (proves(Which::Current), proves(Which::Previous)) {
             (true, _) => Some(Which::Current),
             (_, true) => Some(Which::Previous),

@@ -54,7 +54,8 @@ describe("home", { skip: missing }, () => {
     await fillSignIn(page, office.admin);
     await (await waiting).finished();
     await office.local("POST", "/admin/resume");
-    for (let state = ""; state !== "sending"; ) ({ state } = await office.local("GET", `/fax/${fax.id}`));
+    const state = async () => (await office.local("GET", `/fax/${fax.id}`)).state;
+    while ((await state()) === "queued");
     begun();
     const row = page.getByRole("listitem").filter({ hasText: "between" });
     await row.waitFor();
