@@ -64,7 +64,7 @@ pub(super) fn check(data: &[u8], width: u32, height: u32, encoding: EncodingMode
     run(data, width, height, encoding, &mut Rows::default(), |rows| rows.0)
 }
 
-fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+pub(super) fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
     if (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height) {
         Ok(())
     } else {

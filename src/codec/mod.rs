@@ -19,6 +19,7 @@ pub mod tiff;
 mod bits;
 mod codes;
 mod decoding;
+mod quick_check;
 mod rows;
 mod transitions;
 

@@ -7,6 +7,7 @@ use hayro_ccitt::EncodingMode;
 
 use super::bits::BitWriter;
 use super::codes::EOL;
+use super::quick_check;
 use super::raster::Bitmap;
 use super::rows::put_row_in_two_dimensions;
 use super::transitions::Transitions;
@@ -41,6 +42,10 @@ pub fn decode(strip: &[u8], width: u32, height: u32) -> Result<Bitmap, DecodeErr
 /// # Errors
 /// Those of [`decode`].
 pub fn check(strip: &[u8], width: u32, height: u32) -> Result<(), DecodeError> {
+    super::decoding::check_size(width, height)?;
+    if quick_check::is_sound(strip, width, height) {
+        return Ok(());
+    }
     super::decoding::check(strip, width, height, EncodingMode::Group4)
 }
 
