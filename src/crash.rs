@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What is done and on disk, or just about to be known to somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A document's bytes are synced, under the name of unfinished files.
+    /// A document's bytes are synced; its folder is not.
     DocumentWritten,
-    /// It has its own name; the folder is not synced.
-    DocumentNamed,
     /// It survives a power cut; no row names it.
     DocumentStored,
     /// A fax is accepted, with its event and the answer; the client does not know.
@@ -49,7 +47,6 @@ impl Step {
     /// All steps, in the order of a fax's life and of what is told of it.
     pub const ALL: &[Self] = &[
         Self::DocumentWritten,
-        Self::DocumentNamed,
         Self::DocumentStored,
         Self::FaxAccepted,
         Self::CallClaimed,
@@ -70,7 +67,6 @@ impl Step {
     pub fn name(self) -> &'static str {
         match self {
             Self::DocumentWritten => "document-written",
-            Self::DocumentNamed => "document-named",
             Self::DocumentStored => "document-stored",
             Self::FaxAccepted => "fax-accepted",
             Self::CallClaimed => "call-claimed",

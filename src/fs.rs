@@ -13,11 +13,12 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Writes a new private file and forces its content to disk; it must not exist yet.
+/// Writes a new private file and forces its content to disk; it must not exist yet. Leaves nothing
+/// when that fails.
 pub fn write_new_synced(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
-    out.write_all(content)?;
-    out.sync_all()
+    let written = out.write_all(content).and_then(|()| out.sync_all());
+    written.inspect_err(|_| drop(std::fs::remove_file(file)))
 }
 
 /// Forces a folder's entries (renames, new and removed files) to disk.

@@ -23,8 +23,6 @@ use crate::seal::{Locked, Seal, SealError};
 
 /// Ending of a sealed document.
 const SEALED: &str = "sealed";
-/// Ending of one that is still being written.
-const UNFINISHED: &str = "new";
 /// A document is finished, and its row written, long before.
 const RECENT: Duration = Duration::from_secs(3600);
 
@@ -236,21 +234,16 @@ impl Inner {
             fs::create_private_folder(&folder)?;
             self.folders.sync(&self.root)?;
         }
-        let unfinished = file.with_extension(UNFINISHED);
-        let stored = fs::write_new_synced(&unfinished, &sealed, 0o600)
+        // Under its own name at once: a file that a power cut leaves half is an orphan like any other, and
+        // a rename would cost the file system a second commit of its journal.
+        let stored = fs::write_new_synced(&file, &sealed, 0o600)
             .inspect(|()| crash::after(Step::DocumentWritten))
-            .and_then(|()| std::fs::rename(&unfinished, &file))
-            .inspect(|()| crash::after(Step::DocumentNamed))
-            .and_then(|()| self.folders.sync(&folder))
+            .and_then(|()| self.folders.sync(&folder).inspect_err(|_| drop(std::fs::remove_file(&file))))
             .inspect(|()| crash::after(Step::DocumentStored));
-        if let Err(error) = stored {
-            let _ = std::fs::remove_file(&unfinished);
-            let _ = std::fs::remove_file(&file);
-            return Err(match error.kind() {
-                io::ErrorKind::PermissionDenied => SpoolError::ReadOnly,
-                _ => error.into(),
-            });
-        }
+        stored.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => SpoolError::ReadOnly,
+            _ => error.into(),
+        })?;
         Ok(id)
     }
 

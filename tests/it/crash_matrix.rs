@@ -65,13 +65,11 @@ const fn cancelled(cancel: Cancel, expected: Expected) -> Case {
 
 const CASES: &[Case] = &[
     loopback(Step::DocumentWritten, 1),
-    loopback(Step::DocumentNamed, 1),
     loopback(Step::DocumentStored, 1),
     loopback(Step::FaxAccepted, 1),
     loopback(Step::CallClaimed, 1),
     // The second document is the one the inbox stores.
     loopback(Step::DocumentWritten, 2),
-    loopback(Step::DocumentNamed, 2),
     loopback(Step::DocumentStored, 2),
     loopback(Step::FaxReceived, 1),
     loopback(Step::CallEnded, 1),
