@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use r2d2::ManageConnection;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{BUSY_TIMEOUT, DbError};
@@ -29,6 +30,7 @@ impl ManageConnection for Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.file, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        plan_once(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -44,6 +46,12 @@ impl ManageConnection for Reader {
     }
 }
 
+/// Has SQLite keep the plan of a prepared statement. Otherwise it plans anew, for the values given, each time a
+/// statement runs that has a parameter as its limit or beside a constant of a partial index: most of ours.
+pub(super) fn plan_once(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 pub(super) fn open_pool(file: &Path, size: u32) -> Result<Pool, DbError> {
     let pool = r2d2::Pool::builder()
         .max_size(size)
@@ -52,4 +60,28 @@ pub(super) fn open_pool(file: &Path, size: u32) -> Result<Pool, DbError> {
         .test_on_check_out(false)
         .build(Reader { file: file.to_owned() })?;
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_prepared_statement_is_planned_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.db");
+        let writing = crate::db::writer::connect(&file).unwrap();
+        writing.execute_batch("CREATE TABLE t(n); CREATE INDEX t_one ON t(n) WHERE n = 1").unwrap();
+        let reading = Reader { file }.connect().unwrap();
+        for connection in [&writing, &reading] {
+            for n in [1, 2, 1] {
+                let mut statement =
+                    connection.prepare_cached("SELECT n FROM t WHERE n = ?1 LIMIT ?1").unwrap();
+                assert!(!statement.exists([n]).unwrap());
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::readers::plan_once;
 use super::{BUSY_TIMEOUT, DbError};
 
 /// Changes that may wait before callers are held back.
@@ -103,6 +104,7 @@ impl Writer {
 pub(super) fn connect(file: &Path) -> Result<Connection, DbError> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    plan_once(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -133,10 +135,11 @@ fn work(
 fn commit_group(connection: &mut Connection, mut group: Vec<Box<dyn Change>>, tell: &impl Fn(&Connection)) {
     let committed = (|| -> Result<(), DbError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
         for change in &mut group {
-            transaction.execute_batch("SAVEPOINT one")?;
+            run("SAVEPOINT one")?;
             match change.run(&transaction) {
-                Ok(()) => transaction.execute_batch("RELEASE one")?,
+                Ok(()) => run("RELEASE one")?,
                 // A full disk and the like make SQLite undo the whole transaction by itself.
                 Err(cause) if transaction.is_autocommit() => return Err(cause),
                 Err(_) => transaction.execute_batch("ROLLBACK TO one; RELEASE one")?,
