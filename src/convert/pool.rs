@@ -9,7 +9,7 @@
 //! request does, kills the worker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,7 +56,14 @@ pub(super) struct Pool {
 struct Lane {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    idle: Mutex<Vec<IdleWorker>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    workers: Vec<IdleWorker>,
+    /// Whether a task sees to it that they are let go in time.
+    is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -120,8 +127,7 @@ impl Lane {
 
     /// The worker that was used last, if it still lives; those that do not are dropped on the way.
     fn take_idle(&self) -> Option<WorkerProcess> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(IdleWorker { mut worker, .. }) = idle.pop() {
+        while let Some(IdleWorker { mut worker, .. }) = self.idle().workers.pop() {
             if worker.is_alive() {
                 return Some(worker);
             }
@@ -131,21 +137,38 @@ impl Lane {
 
     /// Keeps a worker warm, and sees to it that it is let go in time.
     fn keep(self: &Arc<Self>, worker: WorkerProcess) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= MAX_IDLE {
+        let mut idle = self.idle();
+        if idle.workers.len() >= MAX_IDLE {
             return;
         }
-        idle.push(IdleWorker { worker, since: Instant::now() });
+        idle.workers.push(IdleWorker { worker, since: Instant::now() });
+        if std::mem::replace(&mut idle.is_watched, true) {
+            return;
+        }
         let lane = Arc::downgrade(self);
         tokio::spawn(async move {
-            tokio::time::sleep(IDLE_FOR).await;
-            if let Some(lane) = lane.upgrade() {
-                lane.idle
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .retain(|idle| idle.since.elapsed() < IDLE_FOR);
+            let mut next = Instant::now() + IDLE_FOR;
+            loop {
+                tokio::time::sleep_until(next).await;
+                match lane.upgrade().and_then(|lane| lane.let_go()) {
+                    Some(at) => next = at,
+                    None => return,
+                }
             }
         });
+    }
+
+    /// Lets go of workers that were idle for too long; answers when the next one will have been.
+    fn let_go(&self) -> Option<Instant> {
+        let mut idle = self.idle();
+        idle.workers.retain(|worker| worker.since.elapsed() < IDLE_FOR);
+        let oldest = idle.workers.iter().map(|worker| worker.since).min();
+        idle.is_watched = oldest.is_some();
+        oldest.map(|since| since + IDLE_FOR)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
