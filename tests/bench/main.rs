@@ -331,9 +331,9 @@ fn wrong_secrets() {
     good(&mut server.client()).expect("the key works");
     let runs = server.argon2_runs();
     let quiet = load::paced(server.address, SPAN, good);
-    // Four connections at one request in two milliseconds each.
+    // At most one request in two milliseconds each: more than 2,000/s together, though the system wakes them late.
     let (flooded, refused) = load::paced_during(server.address, SPAN, good, || {
-        load::trickles(server.address, 4, SPAN, |client| client.get_refused("/fax", &wrong))
+        load::trickles(server.address, 5, SPAN, |client| client.get_refused("/fax", &wrong))
     });
     let ratio = flooded.p99().as_secs_f64() / quiet.p99().as_secs_f64();
     let measured = format!("{:.2} ms ({ratio:.1}x)", flooded.p99().as_secs_f64() * 1e3);
@@ -342,12 +342,15 @@ fn wrong_secrets() {
 }
 
 fn accepting() {
+    // Kept until the end: some file systems pass over the places of files that were just deleted, one by one, when they
+    // make new ones.
+    let mut folders = Vec::new();
     for (what, senders, document, faxbot, bar, finished) in [
         ("fax-ready 1-page TIFF", 8, ready_tiff(), "49/s (not durable)", ">= 1,000/s", ">= 500/s"),
         ("fax-ready 1-page TIFF", 32, ready_tiff(), "", ">= 1,000/s", ">= 500/s"),
         ("1-page PDF", 8, one_page_pdf(), "", "", ""),
     ] {
-        let data = folder();
+        let data = folders.push_mut(folder());
         let (server, key) = start_with_key(data.path());
         let began = Instant::now();
         let load = post_faxes(&server, &key, &document, senders, SPAN * 2);
