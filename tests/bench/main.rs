@@ -172,11 +172,11 @@ impl Drop for Server {
 }
 
 /// Not one of the ports that the system gives to the connections of a load: one of those could take it before the
-/// server does.
+/// server does. Every other one: HylaFAX sends data from the port below its own, as FTP has it.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(1, Ordering::Relaxed)));
+        let address = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(2, Ordering::Relaxed)));
         if std::net::TcpListener::bind(address).is_ok() {
             return address;
         }
