@@ -119,7 +119,7 @@ problems! {
     IDEMPOTENCY_MISMATCH = "idempotency-mismatch", 422, "Unprocessable Entity", "idempotency_mismatch", "request.idempotency_mismatch",
         "The same Idempotency-Key was used before with another request. Use a new key for a new fax.";
     RATE_LIMITED = "rate-limited", 429, "Too Many Requests", "rate_limited", "request.rate_limited",
-        "Too many requests. Wait as long as Retry-After says; error.limit names the limit: the key's minute or hour, all keys of its owner, or global, which is MAX_REQUESTS_PER_MINUTE in Settings → Security or a flood from one address.";
+        "Too many requests. Wait as long as Retry-After says; error.limit names the limit: the key's minute or hour, all keys of its owner, global, which is MAX_REQUESTS_PER_MINUTE in Settings → Security or a flood from one address, or previews, of which a caller has twenty at once.";
     QUOTA = "quota", 429, "Too Many Requests", "quota", "api_key.quota",
         "The key has used up what it may send over telephone lines in a day: error.limit says whether pages or numbers that were never dialled before. Wait until midnight UTC, or have an administrator raise the key's limits.";
     INTERNAL = "internal-error", 500, "Internal Server Error", "internal_error", "server.error",

@@ -313,6 +313,14 @@ async fn a_preview_shows_the_very_pages_and_exactly_these_are_sent() {
     send(&[to, ("note", "for nobody")], &[&pdf(1)]).await.expect(422);
     let template = json!({"documents.cover_template": "To {{to.name}}\n{{nothing}}"});
     http.json(Method::PUT, "/admin/settings", key, template).await.expect(422);
+
+    // Twenty at once; two were made above.
+    for _ in 0..18 {
+        post_form(http, "/previews", key, &[], &[b"one more"]).await.expect(200);
+    }
+    let refused = post_form(http, "/previews", key, &[], &[b"one too many"]).await.expect(429);
+    assert_eq!(refused.json()["error"]["limit"], "previews");
+    assert!(!refused.header("retry-after").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -353,8 +361,10 @@ async fn the_checks_try_the_real_thing_and_the_log_is_at_hand() {
     let folder = tempfile::tempdir().unwrap();
     let serve = Serve::start(&folder.path().join("data"), "loopback", &[]).await;
     let http = &serve.http;
-    let report =
-        http.json(Method::POST, "/admin/diagnostics/run", BOOTSTRAP, json!({})).await.expect(200).json();
+    let run = || http.json(Method::POST, "/admin/diagnostics/run", BOOTSTRAP, json!({}));
+    let (report, second) = tokio::join!(run(), run());
+    second.expect(200);
+    let report = report.expect(200).json();
     let status = |name: &str| {
         let checks = report["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["name"] == name).unwrap();

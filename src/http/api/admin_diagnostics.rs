@@ -4,7 +4,7 @@
 //! Owns: the checks, their sentences and what can be done about each. Every check tries the real
 //! thing; none changes anything but a probe it takes away again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ use crate::log::{Line, last_lines};
 
 /// A second run would only slow the first.
 static RUNNING: Semaphore = Semaphore::const_new(1);
+/// How long a run waits for those before it; each takes some seconds.
+const TURN: Duration = Duration::from_secs(20);
 /// Days before the end of a certificate that somebody has to renew.
 const CERTIFICATE_DAYS: i64 = EXPIRY_WARNING_DAYS[0] as i64;
 /// What a clock may differ from the newest record.
@@ -179,13 +181,13 @@ use Found::{Failed, Warning, Well};
 
 /// Try everything the appliance needs, and say what can be done about what does not work
 ///
-/// Takes some seconds; one run at a time.
+/// Takes some seconds; one run at a time, so that a second one waits for the first.
 #[utoipa::path(post, path = "/admin/diagnostics/run", tag = "admin", security(("api_key" = ["diagnostics:read"])),
     responses((status = 200, body = DiagnosticsReport)))]
 pub(in crate::http) async fn run(request: Request) -> Result<Response, ApiError> {
     let request = request.permit(Scope::DiagnosticsRead).await?;
-    let Ok(_only_one) = RUNNING.try_acquire() else {
-        return Err(ApiError::busy("The checks are running already.", 5));
+    let Ok(Ok(_only_one)) = tokio::time::timeout(TURN, RUNNING.acquire()).await else {
+        return Err(ApiError::busy("The checks are running already, and others wait for their turn.", 5));
     };
     let app = &request.app;
     let mut checks = Vec::new();

@@ -158,7 +158,8 @@ async fn convert(
     let pages = queue.draft(Draft { documents: upload.documents.clone(), options, cover }).await?;
     let whose = (request.caller.owner, asked_by);
     let Some(made) = queue.keep_preview(pages, options, upload.source_sha256(), whose).await? else {
-        return Err(ApiError::busy("You have many previews already; the oldest ends within 15 minutes.", 60));
+        let detail = "You have many previews already; the oldest ends within 15 minutes.";
+        return Err(ApiError::rate_limited(detail, "previews", 60));
     };
     let count = made.preview.pages;
     let destination = match to {
