@@ -25,6 +25,8 @@ make_machine() {
     mount --make-rslave "$chroot/$folder"
   done
   cp /etc/resolv.conf "$chroot/etc/resolv.conf"
+  # As Debian's installer writes it, and debootstrap does not.
+  printf '127.0.0.1 localhost\n::1 localhost\n' >"$chroot/etc/hosts"
   # Certificates this machine was told to trust, as a company's proxy needs; Debian takes them from there.
   mkdir -p "$chroot/usr/local/share/ca-certificates"
   find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$chroot/usr/local/share/ca-certificates/" \;
