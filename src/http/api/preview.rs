@@ -16,7 +16,7 @@ use warp::reply::Response;
 
 use super::fax::{PageQuery, picture};
 use super::fax_view::PolicyVerdict;
-use super::send::{self, SendForm, announced_length};
+use super::send::{self, announced_length};
 use super::upload::{Upload, check_announced};
 use super::{answer, document, get, id, json, post};
 use crate::access::scopes::Scope;
@@ -109,13 +109,40 @@ pub(in crate::http) struct DestinationView {
     second_look: Option<String>,
 }
 
+/// The form of `POST /previews`, for the description.
+#[derive(utoipa::ToSchema)]
+#[schema(example = json!({"file": ["Hello, fax."]}))]
+#[expect(dead_code, reason = "the form is read part by part; this only describes it")]
+pub(in crate::http) struct PreviewForm {
+    /// Fax number that is looked at as well: E.164, or digits only
+    to: Option<String>,
+    /// PDF, text, TIFF, PNG or JPEG; several parts become one fax in their order. May be missing with
+    /// `cover`
+    #[schema(value_type = Option<Vec<String>>, format = Binary, min_items = 1)]
+    file: Option<Vec<Vec<u8>>>,
+    /// `standard`, `fine` (default) or `superfine`
+    resolution: Option<String>,
+    /// `text` (default) or `photo`, which takes several times longer on the line
+    quality: Option<String>,
+    /// `1`: a cover page comes first, with the fields below
+    cover: Option<String>,
+    /// On the cover page: what it is about
+    subject: Option<String>,
+    /// On the cover page: some words
+    note: Option<String>,
+    /// On the cover page: whom it is from; the name in the tag line when not given
+    from_name: Option<String>,
+    /// On the cover page: whom it is for
+    to_name: Option<String>,
+}
+
 /// Look at the pages of a fax before it is sent
 ///
-/// Takes the form of `POST /fax`; `to` may be missing. Nothing is sent or charged; the pages are kept for
+/// Takes the form of `POST /fax` as far as it makes pages; `to` may be missing. Nothing is sent or charged; the pages are kept for
 /// 15 minutes for who made them.
 #[utoipa::path(post, path = "/previews", tag = "fax", security(("api_key" = ["fax:send"])),
     params(("as_key" = Option<String>, Query, description = "In a session: id of a key to send as")),
-    request_body(content = SendForm, content_type = "multipart/form-data"),
+    request_body(content = PreviewForm, content_type = "multipart/form-data"),
     responses((status = 200, body = PreviewView),
         (status = 400, description = "The number is not one", body = ProblemBody),
         (status = 403, description = "The key may not send to this number", body = ProblemBody),

@@ -54,9 +54,10 @@ pub(in crate::http) struct SendForm {
     /// document
     #[schema(value_type = Vec<String>, min_items = 1, example = json!(["+15551234567"]))]
     to: Vec<String>,
-    /// PDF, text, TIFF, PNG or JPEG; several parts become one fax in their order
-    #[schema(value_type = Vec<String>, format = Binary, min_items = 1)]
-    file: Vec<Vec<u8>>,
+    /// PDF, text, TIFF, PNG or JPEG; several parts become one fax in their order. May be missing with
+    /// `cover` or `preview`
+    #[schema(value_type = Option<Vec<String>>, format = Binary, min_items = 1)]
+    file: Option<Vec<Vec<u8>>>,
     /// `standard`, `fine` (default) or `superfine`
     resolution: Option<String>,
     /// `text` (default) or `photo`, which takes several times longer on the line

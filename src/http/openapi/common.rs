@@ -22,8 +22,8 @@ use warp::http::StatusCode;
 
 /// Name of the schema of an error body.
 const PROBLEM: &str = "Problem";
-/// Name of the schema of the one multipart form; a part of it is there or not, and never null.
-const FORM: &str = "SendForm";
+/// Names of the schemas of multipart forms; a part of one is there or not, and never null.
+const FORMS: [&str; 2] = ["SendForm", "PreviewForm"];
 const JSON: &str = "application/json";
 /// What a client gets instead that says it accepts it.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -50,10 +50,12 @@ impl Modify for Common {
                 make_common(operation);
             }
         }
-        let form = description.components.as_mut().and_then(|components| components.schemas.get_mut(FORM));
-        if let Some(RefOr::T(Schema::Object(form))) = form {
-            for field in form.properties.values_mut() {
-                take_null_out(field);
+        let schemas = description.components.iter_mut().flat_map(|components| &mut components.schemas);
+        for (_, form) in schemas.filter(|(name, _)| FORMS.contains(&name.as_str())) {
+            if let RefOr::T(Schema::Object(form)) = form {
+                for field in form.properties.values_mut() {
+                    take_null_out(field);
+                }
             }
         }
     }
