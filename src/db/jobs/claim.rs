@@ -209,7 +209,8 @@ fn put_to_sleep(
 fn lanes(connection: &Connection) -> Result<Vec<RouteList>, DbError> {
     // One step in the index for each, however many jobs have it.
     let mut statement = connection.prepare_cached(
-        "SELECT lane FROM jobs WHERE state = 'queued' AND blocked = 0 AND lane > ?1 ORDER BY lane LIMIT 1",
+        "SELECT lane FROM jobs INDEXED BY jobs_ready WHERE state = 'queued' AND blocked = 0 AND lane > ?1 \
+         ORDER BY lane LIMIT 1",
     )?;
     let mut lanes = Vec::<RouteList>::new();
     let mut last = String::new();

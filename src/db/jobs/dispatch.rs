@@ -1,7 +1,8 @@
 //! What the dispatcher asks of the `jobs` table, and what it and the calls write there.
 //!
 //! Owns: when something is due and doing it, and what a call writes from its first report to its end.
-//! Every question is answered by an index that holds only jobs of that question.
+//! Every question is answered by an index that holds only jobs of that question; it is named, because the
+//! planner would rather sort all jobs of a state, however many wait.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -60,7 +61,8 @@ impl Db {
             };
             Ok(Agenda {
                 wake_at: earliest(
-                    "SELECT next_try_at FROM jobs WHERE state IN ('scheduled', 'waiting') AND next_try_at NOT NULL \
+                    "SELECT next_try_at FROM jobs INDEXED BY jobs_asleep \
+                     WHERE state IN ('scheduled', 'waiting') AND next_try_at NOT NULL \
                      ORDER BY next_try_at LIMIT 1",
                 )?,
                 deadline_at: match Running::of(dialling) {
@@ -68,7 +70,7 @@ impl Db {
                     Running::Except(held) => {
                         let ms: Option<i64> = connection
                             .prepare_cached(
-                                "SELECT deadline_at FROM jobs \
+                                "SELECT deadline_at FROM jobs INDEXED BY jobs_deadline \
                                  WHERE state IN ('scheduled', 'preparing', 'queued', 'waiting') \
                                  AND (?1 = '[]' OR route NOT IN (SELECT value FROM json_each(?1))) \
                                  ORDER BY deadline_at LIMIT 1",
@@ -79,11 +81,13 @@ impl Db {
                     }
                 },
                 lease_until: earliest(
-                    "SELECT lease_until FROM jobs WHERE state IN ('dialing', 'sending') AND lease_until NOT NULL \
+                    "SELECT lease_until FROM jobs INDEXED BY jobs_calling \
+                     WHERE state IN ('dialing', 'sending') AND lease_until NOT NULL \
                      ORDER BY lease_until LIMIT 1",
                 )?,
                 prepare_at: earliest(
-                    "SELECT ifnull(next_try_at, 0) FROM jobs WHERE state = 'preparing' ORDER BY next_try_at LIMIT 1",
+                    "SELECT ifnull(next_try_at, 0) FROM jobs INDEXED BY jobs_prepare WHERE state = 'preparing' \
+                     ORDER BY next_try_at LIMIT 1",
                 )?,
             })
         })
@@ -154,7 +158,7 @@ impl Db {
     pub async fn wake_due(&self, now: Timestamp) -> Result<Vec<Moved>, DbError> {
         self.move_batch(
             move |transaction| {
-                let due = "WHERE state IN ('scheduled', 'waiting') AND next_try_at <= ?1 \
+                let due = "INDEXED BY jobs_asleep WHERE state IN ('scheduled', 'waiting') AND next_try_at <= ?1 \
                      ORDER BY next_try_at LIMIT ?2";
                 read_all(transaction, due, params![to_ms(now), BATCH])
             },
@@ -184,7 +188,8 @@ impl Db {
         let Running::Except(held) = Running::of(dialling) else { return Ok(Vec::new()) };
         self.move_batch(
             move |transaction| {
-                let due = "WHERE state IN ('scheduled', 'preparing', 'queued', 'waiting') AND deadline_at <= ?1 \
+                let due = "INDEXED BY jobs_deadline \
+                     WHERE state IN ('scheduled', 'preparing', 'queued', 'waiting') AND deadline_at <= ?1 \
                      AND (?3 = '[]' OR route NOT IN (SELECT value FROM json_each(?3))) \
                      ORDER BY deadline_at LIMIT ?2";
                 read_all(transaction, due, params![to_ms(now), BATCH, held])
