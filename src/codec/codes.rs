@@ -22,6 +22,10 @@ pub(super) struct RunCodes {
 
 /// End of line (T.4 4.1.2); two of them end a T.6 block, six a T.4 page.
 pub(super) const EOL: Code = Code { bits: 1, length: 12 };
+/// End of a T.6 block: twice EOL (T.6 2.4.1.1), the low [`EOFB_LENGTH`] bits.
+pub(super) const EOFB: u32 = (EOL.bits as u32) << EOL.length | EOL.bits as u32;
+/// Bits of [`EOFB`].
+pub(super) const EOFB_LENGTH: u32 = 2 * EOL.length as u32;
 
 /// The tag after an end of line: a row coded in one dimension follows (T.4 4.2.2).
 pub(super) const TAG_ONE_DIMENSION: Code = Code { bits: 1, length: 1 };

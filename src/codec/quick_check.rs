@@ -8,16 +8,12 @@
 //! Invariant: each change of a row is behind the one before and within the row, so that no run is empty but a white
 //! one at its beginning.
 
-use super::codes::{BLACK, Code, EXTENDED_MAKE_UP, RunCodes, WHITE};
+use super::codes::{BLACK, Code, EOFB, EOFB_LENGTH, EXTENDED_MAKE_UP, RunCodes, WHITE};
 
 /// Bits of the longest code word of a run.
 const LONGEST_CODE: u32 = 13;
 /// The first run a make-up code stands for.
 const MAKE_UP: u32 = 64;
-/// End of a block: twice EOL (T.6 2.4.1.1).
-const EOFB: u64 = 0x00_1001;
-/// Its bits.
-const EOFB_LENGTH: u32 = 24;
 
 /// What the next [`LONGEST_CODE`] bits begin with: pixels of a run, and the bits of its code word; 0 bits for none.
 type Lookup = [(u16, u8); 1 << LONGEST_CODE];
@@ -36,7 +32,7 @@ pub(super) fn is_sound(data: &[u8], width: u32, height: u32) -> bool {
         std::mem::swap(&mut above, &mut row);
     }
     // What lies behind the data reads as zeros, so the ones of an EOFB, and all before them, are in it.
-    bits.ahead() >> (u64::BITS - EOFB_LENGTH) == EOFB
+    bits.ahead() >> (u64::BITS - EOFB_LENGTH) == u64::from(EOFB)
 }
 
 /// The changing elements of a row (T.4 4.2.1.1), in ascending order, without the imaginary ones behind it.

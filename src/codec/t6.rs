@@ -6,7 +6,7 @@
 use hayro_ccitt::EncodingMode;
 
 use super::bits::BitWriter;
-use super::codes::EOL;
+use super::codes::{EOFB, EOFB_LENGTH, EOL};
 use super::quick_check;
 use super::raster::Bitmap;
 use super::rows::put_row_in_two_dimensions;
@@ -42,6 +42,7 @@ pub fn decode(strip: &[u8], width: u32, height: u32) -> Result<Bitmap, DecodeErr
 /// # Errors
 /// Those of [`decode`].
 pub fn check(strip: &[u8], width: u32, height: u32) -> Result<(), DecodeError> {
+    // First, since the quick check takes as long as the announced size.
     super::decoding::check_size(width, height)?;
     if quick_check::is_sound(strip, width, height) {
         return Ok(());
@@ -51,16 +52,15 @@ pub fn check(strip: &[u8], width: u32, height: u32) -> Result<(), DecodeError> {
 
 /// The length of `strip` without zero bytes behind its EOFB; `None` if it does not end in one.
 pub(super) fn length_to_eofb(strip: &[u8]) -> Option<usize> {
-    const EOFB: u32 = 0x00_1001;
     let length = strip.iter().rposition(|byte| *byte != 0)? + 1;
     let last_bit = strip[length - 1].trailing_zeros();
-    // Up to seven bits of the last byte are padding, so the 24 bits of an EOFB lie within four bytes.
+    // Up to seven bits of the last byte are padding, so the bits of an EOFB lie within four bytes.
     let mut tail = [0; 4];
     let kept = length.min(tail.len());
     tail[4 - kept..].copy_from_slice(&strip[length - kept..length]);
     let bits = u32::from_be_bytes(tail) >> last_bit;
-    let long_enough = kept as u32 * 8 - last_bit >= 24;
-    (long_enough && bits & 0xff_ffff == EOFB).then_some(length)
+    let long_enough = kept as u32 * 8 - last_bit >= EOFB_LENGTH;
+    (long_enough && bits & ((1 << EOFB_LENGTH) - 1) == EOFB).then_some(length)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What the dispatcher asks of the `jobs` table, and what it and the calls write there.
 //!
 //! Owns: when something is due and doing it, and what a call writes from its first report to its end.
-//! Every question is answered by an index that holds only jobs of that question; it is named, because the
-//! planner would rather sort all jobs of a state, however many wait.
+//! Every question is answered by an index that holds only jobs of that question. Those of each round name it,
+//! because the planner would rather sort all jobs of a state, however many wait.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
