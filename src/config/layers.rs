@@ -41,6 +41,7 @@ const LIVE: &[&str] = &[
     "mail.from",
     "mail.to",
     "mail.notify",
+    "mail.alerts_to",
     "mail.show_numbers",
     "support.contact",
     "audit.retention_days",

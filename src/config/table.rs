@@ -3,7 +3,8 @@
 //! Owns: what each is called in the file and in the environment, its default, and what is allowed.
 
 use super::values::{
-    host_name, is_route, line_of_text, list, number, optional, path_prefix, routes, shown, store, truth,
+    host_name, is_route, line_of_text, list, number, optional, path_prefix, recipients, routes, shown, store,
+    truth,
 };
 use super::*;
 
@@ -376,10 +377,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         allowed: "at most 10 e-mail addresses with commas between, like desk@example.org",
         get: |config| config.mail.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        set: |config, text| {
-            let to: Vec<_> = list(text, |address| address.parse().ok())?;
-            (to.len() <= limits::MAIL_RECIPIENTS).then(|| config.mail.to = to)
-        },
+        set: |config, text| store(&mut config.mail.to, recipients(text)?),
     },
     Setting {
         key: "mail.notify",
@@ -388,6 +386,14 @@ pub static SETTINGS: &[Setting] = &[
         allowed: "none, done, requeued or both",
         get: |config| config.mail.notify.to_string(),
         set: |config, text| store(&mut config.mail.notify, text.parse().ok()?),
+    },
+    Setting {
+        key: "mail.alerts_to",
+        env: &["PAGEWIRE_MAIL_ALERTS_TO"],
+        default: "",
+        allowed: "at most 10 e-mail addresses with commas between, or nothing for those of mail.to",
+        get: |config| config.mail.alerts_to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        set: |config, text| store(&mut config.mail.alerts_to, recipients(text)?),
     },
     Setting {
         key: "mail.show_numbers",

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use toml::de::DeValue;
 
+use crate::fax::notify::Address;
 use crate::fax::routing::RouteList;
+use crate::limits;
 use crate::net::names::is_host_name;
 use crate::route::{loopback, simulator};
 
@@ -27,6 +29,11 @@ pub(super) fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Optio
 /// What commas separate; nothing is an empty list.
 pub(super) fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(read).collect()
+}
+
+/// Who is told by e-mail; not too many.
+pub(super) fn recipients(text: &str) -> Option<Vec<Address>> {
+    list(text, |address| address.parse().ok()).filter(|to| to.len() <= limits::MAIL_RECIPIENTS)
 }
 
 /// A host name in lower case, or an address.

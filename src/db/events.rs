@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{Db, DbError, from_ms, parse, to_ms};
 use crate::clock::Wake;
+use crate::fax::alert;
 use crate::fax::event::{Event, EventFilter};
 
 /// Events one reading looks at, wanted or not, so that who may see little costs little.
@@ -151,6 +152,20 @@ pub(super) fn event_at(connection: &Connection, seq: i64) -> Result<Option<Logge
         connection.prepare_cached("SELECT seq, at, type, subject, data FROM events WHERE seq = ?1")?;
     let mut rows = statement.query([seq])?;
     rows.next()?.map(read).transpose()
+}
+
+/// The next events after place `after` that may call for a person, at most `limit`, in order.
+pub(super) fn alerts_after(
+    connection: &Connection,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<LoggedEvent>, DbError> {
+    let types = alert::TYPES.map(|kind| format!("'{kind}'")).join(", ");
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT seq, at, type, subject, data FROM events INDEXED BY events_alerts \
+         WHERE type IN ({types}) AND seq > ?1 ORDER BY seq LIMIT ?2"
+    ))?;
+    read_all(statement.query(params![after, limit])?)
 }
 
 fn read_all(mut rows: Rows<'_>) -> Result<Vec<LoggedEvent>, DbError> {

@@ -116,7 +116,7 @@ pub(super) fn ended(transaction: &Transaction<'_>, job: &Job) -> Result<(), DbEr
             let tally = tally(transaction, &group)?;
             events::append(transaction, &[Event::group_done(&group, &tally, job.updated_at)])?;
             match Notice::of_group(&group, &tally, job.updated_at) {
-                Some((notify, notice)) => mails::queue(transaction, notify, &notice, job.updated_at),
+                Some((notify, notice)) => mails::queue(transaction, &notify.to, &notice, job.updated_at),
                 None => Ok(()),
             }
         }

@@ -1,19 +1,23 @@
 //! The `mails` table: notices on their way to the mail server.
 //!
-//! Owns: the durable queue of them. A notice is stored by [`queue`] in the transaction of the change it
-//! tells of, so none is lost and none is told of what did not happen. One row for each recipient, so that
+//! Owns: the durable queue of them. A notice about a fax is stored by [`queue`] in the transaction of the
+//! change it tells of, so none is lost and none is told of what did not happen. One that calls for a person
+//! is made of the event log, in the transaction that notes how far the log was looked through. One row for each recipient, so that
 //! one who cannot be reached keeps no other waiting. Refuses: to hold whole numbers; the fax has them.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Db, DbError, from_ms, jobs, parse, to_ms};
+use super::{Db, DbError, events, from_ms, jobs, meta, parse, to_ms};
+use crate::fax::alert::Alert;
 use crate::fax::notice::Notice;
-use crate::fax::notify::{Address, Notify};
+use crate::fax::notify::Address;
 use crate::id::MailId;
 
 /// Rows that one transaction gives up or forgets at most.
 const AT_ONCE: u32 = 1000;
+/// Events that one transaction makes notices of at most.
+const ALERTS_AT_ONCE: u32 = 100;
 
 /// One notice to one recipient.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +81,29 @@ impl Db {
                 oldest_at: time(oldest_at)?,
             })
         })
+    }
+
+    /// Puts what the event log has had for a person since the last time on its way to each of `to`, some of
+    /// it; answers whether there was any. What nobody is told now, nobody is told later.
+    pub async fn queue_alerts(&self, to: Vec<Address>) -> Result<bool, DbError> {
+        let next = |connection: &Connection| {
+            events::alerts_after(connection, meta::alerts_told(connection)?, ALERTS_AT_ONCE)
+        };
+        // Nearly always there is none, and then nothing is written.
+        if self.point(next)?.is_empty() {
+            return Ok(false);
+        }
+        self.write(move |transaction| {
+            for logged in next(transaction)? {
+                if let Some(alert) = Alert::of(&logged.event) {
+                    let at = alert.at;
+                    queue(transaction, &to, &Notice::Alert(alert), at)?;
+                }
+                meta::put_alerts_told(transaction, logged.seq)?;
+            }
+            Ok(true)
+        })
+        .await
     }
 
     /// Removes a mail that the server has taken.
@@ -161,7 +188,7 @@ impl Db {
 /// Puts a notice on its way to all who are to be told, in the transaction of what it tells.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
-    notify: &Notify,
+    to: &[Address],
     notice: &Notice,
     at: Timestamp,
 ) -> Result<(), DbError> {
@@ -169,7 +196,7 @@ pub(super) fn queue(
     let mut statement = transaction.prepare_cached(
         "INSERT INTO mails(message_id, recipient, notice, first_at, next_try_at) VALUES (?1, ?2, ?3, ?4, ?4)",
     )?;
-    for to in &notify.to {
+    for to in to {
         statement.execute(params![MailId::new().to_string(), to.as_str(), notice, to_ms(at)])?;
     }
     Ok(())
@@ -180,7 +207,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::fax::notify::When;
+    use crate::fax::event::Event;
 
     const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -188,9 +215,12 @@ mod tests {
         "2026-01-01T12:00:00Z".parse().unwrap()
     }
 
+    fn addresses(to: &[&str]) -> Vec<Address> {
+        to.iter().map(|to| to.parse().unwrap()).collect()
+    }
+
     async fn add(db: &Db, to: &[&str], at: Timestamp) {
-        let to = to.iter().map(|to| to.parse().unwrap()).collect();
-        let notify = Notify::new(When::Done, to).unwrap();
+        let to = addresses(to);
         let notice = Notice::GroupDone {
             group: "x".into(),
             faxes: 2,
@@ -200,7 +230,7 @@ mod tests {
             pages: 2,
             at,
         };
-        db.write(move |transaction| queue(transaction, &notify, &notice, at)).await.unwrap();
+        db.write(move |transaction| queue(transaction, &to, &notice, at)).await.unwrap();
     }
 
     #[tokio::test]
@@ -235,5 +265,45 @@ mod tests {
         assert_eq!(db.next_mail(now() + HOUR * 99).unwrap(), none);
         give_up(24 * 9).await;
         assert_eq!(db.mails_given_up(now()).unwrap(), (0, None));
+    }
+
+    #[tokio::test]
+    async fn of_what_calls_for_a_person_each_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&crate::db::file_in(folder.path())).unwrap();
+        let happens = async |route: &str, what: &str| {
+            let event = Event::route(route, what, serde_json::json!({ "out_s": 60 }), now());
+            db.tell(event).await.unwrap();
+        };
+        let mut told = Vec::new();
+        let mut tell = async |to: &[&str]| {
+            while db.queue_alerts(addresses(to)).await.unwrap() {}
+            while let Some(mail) = db.next_mail(now()).unwrap().due {
+                let Notice::Alert(alert) = mail.notice else { panic!("{mail:?}") };
+                told.push(format!("{}: {}", mail.to.as_str(), alert.subject));
+                db.mail_sent(mail.id).await.unwrap();
+            }
+            std::mem::take(&mut told)
+        };
+        assert!(tell(&["a@example.org"]).await.is_empty());
+        happens("first", "in_service").await;
+        happens("first", "of_no_such_type").await;
+        happens("second", "out_of_service").await;
+        assert_eq!(
+            tell(&["a@example.org", "b@example.org"]).await,
+            [
+                "a@example.org: Line first is in service again",
+                "b@example.org: Line first is in service again",
+                "a@example.org: Line second is out of service",
+                "b@example.org: Line second is out of service",
+            ]
+        );
+        happens("third", "in_service").await;
+        assert!(tell(&[]).await.is_empty(), "nobody is to be told");
+        assert!(tell(&["a@example.org"]).await.is_empty(), "nor later");
+        for route in 0..ALERTS_AT_ONCE + 1 {
+            happens(&route.to_string(), "in_service").await;
+        }
+        assert_eq!(tell(&["a@example.org"]).await.len(), ALERTS_AT_ONCE as usize + 1);
     }
 }

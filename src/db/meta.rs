@@ -16,6 +16,8 @@ const NEXT_WRAPPED_DATA_KEY: &str = "wrapped_data_key_next";
 const RECOVERY_WRAPPED_DATA_KEY: &str = "wrapped_data_key_recovery";
 /// Fingerprint of the HTTPS certificate whose end was warned of last, and the days of that warning.
 const CERTIFICATE_WARNED: &str = "certificate_warned";
+/// The place in the event log up to which people were told by e-mail of what calls for them.
+const ALERTS_TOLD: &str = "alerts_told";
 
 /// The data key as it is stored: wrapped, up to three times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +135,17 @@ impl Audited<'_> {
         })
         .await
     }
+}
+
+/// The place in the event log up to which people were told of what calls for them.
+pub(super) fn alerts_told(connection: &Connection) -> Result<i64, DbError> {
+    let told = value(connection, ALERTS_TOLD)?.and_then(|told| String::from_utf8(told).ok());
+    told.and_then(|told| told.parse().ok()).ok_or(DbError::Damaged { what: "meta.alerts_told" })
+}
+
+/// Notes that place.
+pub(super) fn put_alerts_told(transaction: &Transaction<'_>, place: i64) -> Result<(), DbError> {
+    put(transaction, ALERTS_TOLD, place.to_string().as_bytes())
 }
 
 fn value(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, DbError> {

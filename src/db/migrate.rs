@@ -30,6 +30,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0020_stations.sql"),
     include_str!("migrations/0021_reimaged.sql"),
     include_str!("migrations/0022_closed_until.sql"),
+    include_str!("migrations/0023_alerts.sql"),
 ];
 
 pub(super) fn to_latest(connection: &mut Connection) -> Result<(), DbError> {

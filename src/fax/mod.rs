@@ -5,6 +5,7 @@
 //! kept, whether what is recorded fits together, and the events and notices these give rise to. Pure: no tokio, no files, no SQL; time is passed in. Refuses: any transition that jobs of that state do not have.
 
 pub mod accounts;
+pub mod alert;
 pub mod attempt;
 pub mod contact;
 pub mod cover;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::alert::Alert;
 use super::group::{Group, Tally};
 use super::job::{Job, State};
 use super::notify::Notify;
@@ -40,6 +41,8 @@ pub enum Notice {
         /// When the last one ended.
         at: Timestamp,
     },
+    /// The appliance needs a person, or no longer does.
+    Alert(Alert),
 }
 
 /// What is told of one fax.
@@ -110,7 +113,7 @@ impl Notice {
     pub fn fax(&self) -> Option<JobId> {
         match self {
             Self::Done(fax) | Self::Requeued(fax) => fax.fax.parse().ok(),
-            Self::GroupDone { .. } => None,
+            Self::GroupDone { .. } | Self::Alert(_) => None,
         }
     }
 
@@ -118,7 +121,7 @@ impl Notice {
     pub fn group(&self) -> Option<GroupId> {
         match self {
             Self::GroupDone { group, .. } => group.parse().ok(),
-            Self::Done(_) | Self::Requeued(_) => None,
+            Self::Done(_) | Self::Requeued(_) | Self::Alert(_) => None,
         }
     }
 
@@ -138,6 +141,16 @@ impl Notice {
                 ];
                 let subject = format!("Fax to {faxes} numbers: {delivered} of {faxes} delivered");
                 Letter { subject, text: text(&lines) }
+            }
+            Self::Alert(Alert { subject, sentence, at }) => {
+                let lines = [
+                    format!("{subject}."),
+                    sentence.clone(),
+                    String::new(),
+                    format!("Noticed: {}", time(*at)),
+                    "The console of the appliance shows under Home what needs a person.".to_owned(),
+                ];
+                Letter { subject: subject.clone(), text: text(&lines) }
             }
         }
     }

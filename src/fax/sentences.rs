@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::dialling::{Cause, Hold, Limits};
 use super::group::Tally;
-use super::health::{Failure, Health};
+use super::health::Failure;
 use super::job::State;
 use super::number::FaxNumber;
 use super::outcome::{Class, Fault};
@@ -170,10 +170,10 @@ pub fn outside_hours(opens_at: Timestamp) -> String {
     format!("It is outside the hours in which it may be sent. They begin on {at}.")
 }
 
-/// A route is out of service.
-pub fn out_of_service(route: &str, health: &Health) -> String {
-    let why = health.last.as_ref().map(|last| what_happened(&Fault::of(last.class)));
-    let next = health.out.map(|out| format!("A call is tried there at {}.", time_of_day(out.next_probe_at)));
+/// A route is out of service, because its last call failed so.
+pub fn out_of_service(route: &str, class: Option<Class>, next_probe_at: Option<Timestamp>) -> String {
+    let why = class.map(|class| what_happened(&Fault::of(class)));
+    let next = next_probe_at.map(|at| format!("A call is tried there at {}.", time_of_day(at)));
     let parts = [Some(format!("The line {route} is out of service.")), why, next];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

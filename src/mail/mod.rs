@@ -1,11 +1,12 @@
-//! E-mail notices: telling people what became of a fax.
+//! E-mail notices: telling people what became of a fax, and what calls for a person.
 //!
 //! Owns: the post office, one task that hands the notices that wait in the database to the mail server, one
 //! after the other, and tries again as [`schedule`] has it; and the messages they become ([`message`]).
 //! Refuses: to delay anything else. Nobody waits for it but who asks for a test, and a server that is down
 //! is asked now and then.
 //!
-//! Notices are stored with the change they tell of ([`crate::db::mails`]). A message that the server may
+//! Notices of a fax are stored with the change they tell of ([`crate::db::mails`]), the others are made of the
+//! event log, to whom the settings say by then. A message that the server may
 //! have taken before the connection broke is sent again under the same Message-ID: at least once. What the
 //! server refuses for good, or did not take for 24 hours, is given up; the log says so, and so does the
 //! list of what needs a person.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub to: Vec<Address>,
     /// Of what senders are told who do not say.
     pub notify: When,
+    /// Who is told what calls for a person; when empty, those of `to` are.
+    pub alerts_to: Vec<Address>,
     /// Whether whole numbers stand in mails.
     pub show_numbers: bool,
 }
@@ -65,6 +68,15 @@ impl Settings {
     /// Who is told of a fax whose sender said nothing about it.
     pub fn default_notify(&self) -> Option<Notify> {
         if self.is_on() { Notify::new(self.notify, self.to.clone()) } else { None }
+    }
+
+    /// Who is told now what calls for a person.
+    fn told_of_alerts(&self) -> &[Address] {
+        match (self.is_on(), self.alerts_to.is_empty()) {
+            (false, _) => &[],
+            (true, true) => &self.to,
+            (true, false) => &self.alerts_to,
+        }
     }
 
     fn way(&self) -> Result<(Server, Address), MailError> {
@@ -240,9 +252,12 @@ async fn step(inner: &Inner, state: &mut ServerState) -> Result<Next, DbError> {
         log::warn!("{given_up} e-mail notices were given up: no mail server took them for 24 hours");
         return Ok(Next::Go);
     }
+    let settings = inner.settings();
+    if inner.db.queue_alerts(settings.told_of_alerts().to_vec()).await? {
+        return Ok(Next::Go);
+    }
     let next = inner.db.next_mail(now)?;
     let given_up_at = next.oldest_at.and_then(|oldest| oldest.checked_add(schedule::LIFE).ok());
-    let settings = inner.settings();
     let Ok((server, from)) = settings.way() else { return Ok(Next::Wait(given_up_at)) };
     if let Some(until) = state.resting_until.filter(|until| now < *until) {
         let until = given_up_at.map_or(until, |end| end.min(until));
@@ -297,6 +312,6 @@ fn about(mail: &Mail) -> String {
     match (mail.notice.fax(), mail.notice.group()) {
         (Some(fax), _) => format!("fax {fax}"),
         (None, Some(group)) => format!("group {group}"),
-        (None, None) => "something else".to_owned(),
+        (None, None) => "the appliance itself".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -268,6 +268,44 @@ async fn tests_tell_what_the_server_said_and_wrong_wishes_are_refused() {
     assert!(!String::from_utf8_lossy(&settings.body).contains("pass word"));
     let secrets = settings.json()["secrets"].clone();
     assert!(secrets.as_array().unwrap().contains(&json!({"name": "PAGEWIRE_MAIL_PASSWORD", "set": true})));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_after_the_appliance_is_told_what_calls_for_a_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let mut server = MailServer::start(folder.path(), ANYWHERE.into(), |_| None).await;
+    let serve = start(&data_dir, "loopback", &server, &[("PAGEWIRE_MAIL_TO", "desk@example.org")]).await;
+    let http = &serve.http;
+    let tell = async |to: &str| {
+        let settings = json!({"mail.alerts_to": to});
+        http.json(Method::PUT, "/admin/settings", BOOTSTRAP, settings).await.expect(200);
+    };
+    let account = async || {
+        let path = "/admin/storage/reconcile";
+        http.json(Method::POST, path, BOOTSTRAP, json!({})).await.expect(200).json()["unaccounted"].clone()
+    };
+    tell("ada@example.org,bo@example.org").await;
+    assert_eq!(account().await, 0, "nothing to be told of");
+    let fax = send(&serve, &[("to", "+15551234567")]).await.expect(202).json();
+    http.finished(BOOTSTRAP, fax["id"].as_str().unwrap()).await;
+    let day = std::fs::read_dir(data_dir.join("spool")).unwrap().next().unwrap().unwrap().path();
+    // Old enough to be no part of a request under way.
+    let copy = std::fs::File::create(day.join("letter to Mrs. Doe.txt")).unwrap();
+    copy.set_modified(SystemTime::now() - Duration::from_secs(2 * 3600)).unwrap();
+    assert_eq!(account().await, 1);
+    let mut recipients = Vec::new();
+    for _ in 0..2 {
+        let got = in_time(server.told.recv()).await;
+        assert_eq!(got.header("Subject"), "1 thing is not accounted for");
+        assert!(got.message.contains("do not fit together"), "{}", got.message);
+        assert_discreet(&got);
+        recipients.push(got.to);
+    }
+    assert_eq!(recipients, ["RCPT TO:<ada@example.org>", "RCPT TO:<bo@example.org>"]);
+    tell("").await;
+    assert_eq!(account().await, 1);
+    assert_eq!(in_time(server.told.recv()).await.to, "RCPT TO:<desk@example.org>");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -203,7 +203,7 @@ fn store(transaction: &Transaction<'_>, moved: &Moved) -> Result<(), DbError> {
     }
     events::append(transaction, moved.events())?;
     if let (Some(notify), Some(notice)) = (&job.notify, Notice::of(moved)) {
-        mails::queue(transaction, notify, &notice, job.updated_at)?;
+        mails::queue(transaction, &notify.to, &notice, job.updated_at)?;
     }
     if job.state.is_final() { groups::ended(transaction, job) } else { Ok(()) }
 }

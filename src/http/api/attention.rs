@@ -23,6 +23,7 @@ use crate::fax::sentences;
 use crate::http::error::{ApiError, CONFLICT, ProblemBody};
 use crate::http::request::{Permitted, Request};
 use crate::id::AccountId;
+use crate::queue::RouteState;
 
 /// Entries that are named one by one.
 const NAMED: u32 = 5;
@@ -198,20 +199,24 @@ fn routes_out(request: &Permitted) -> Result<Option<Attention>, ApiError> {
     let out: Vec<_> = states.iter().filter_map(|state| Some((state, state.health.out?))).collect();
     let Some((first, since)) = out.first().map(|(state, out)| (state, out.since)) else { return Ok(None) };
     let may_change = request.caller.may(Scope::SettingsWrite);
+    let says = |RouteState { standing, health, .. }: &RouteState| {
+        let class = health.last.as_ref().map(|last| last.class);
+        sentences::out_of_service(&standing.name, class, health.out.map(|out| out.next_probe_at))
+    };
     let items = out.iter().take(NAMED as usize).map(|(state, out)| {
         let name = &state.standing.name;
         let restore = format!("/admin/routes/{name}/restore");
         AttentionItem {
             id: name.clone(),
             label: name.clone(),
-            sentence: Some(sentences::out_of_service(name, &state.health)),
+            sentence: Some(says(state)),
             at: Some(out.since),
             actions: Vec::from_iter(may_change.then(|| action("restore", "Use it again", "POST", restore))),
         }
     });
     let items = items.collect();
     let sentence = match out.len() {
-        1 => sentences::out_of_service(&first.standing.name, &first.health),
+        1 => says(first),
         count => format!("{count} lines are out of service."),
     };
     let entry = Attention::new("route_out_of_service", "error", sentence).at(since);

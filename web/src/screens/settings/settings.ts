@@ -174,6 +174,10 @@ const WORDS: Record<string, Words> = {
       both: { text: "Both" },
     },
   },
+  "mail.alerts_to": {
+    label: "Told when the appliance needs somebody",
+    hint: "E-mail addresses: a line fails, a limit is reached, the disk fills up, the certificate ends. Empty for the same people.",
+  },
   "mail.show_numbers": { label: "Numbers stand whole in notices", hint: "Otherwise their last four digits: mail passes through many hands." },
   "server.listen": { label: "Programs on this machine", hint: "Address and port of plain HTTP." },
   "server.https_listen": { label: "People and other machines", hint: "Address and port of HTTPS; [::] is every address of this machine. Empty switches it off." },
