@@ -62,6 +62,8 @@ pub(in crate::http) struct SessionInfo {
     scopes: Vec<String>,
     /// Rows of the table of rights: what is not here has no button.
     rights: Vec<String>,
+    /// Whether e-mail can tell of a fax that is sent now.
+    sends_mail: bool,
     csrf: CsrfRules,
 }
 
@@ -342,6 +344,7 @@ fn info(app: &App, caller: &Caller) -> Result<SessionInfo, ApiError> {
         session: Session::new(view, caller),
         scopes: caller.scopes.names(),
         rights: rights.map(ToString::to_string).collect(),
+        sends_mail: app.config().mail.is_on(),
         csrf: CsrfRules { header: "X-Console", value: session::CONSOLE_VALUE, same_origin: true },
     })
 }
