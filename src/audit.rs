@@ -23,6 +23,7 @@ use crate::access::audit::{Action, Context, Snapshot, Target};
 use crate::clock::Clock;
 use crate::db::audit::{AuditFilter, Pruned};
 use crate::db::{Db, DbError};
+use crate::fax::event::Event;
 
 /// Rows looked at between two pauses of a verification or an export.
 pub const PAGE_ROWS: u32 = 500;
@@ -265,7 +266,13 @@ impl Audit {
         work.sleep(FIRST_VERIFY).await;
         loop {
             match self.verify(None).await {
-                Ok(Report { fault: Some(fault), .. }) => log::error!("the audit log is damaged: {fault}"),
+                Ok(Report { fault: Some(fault), .. }) => {
+                    log::error!("the audit log is damaged: {fault}");
+                    let event = Event::audit_damaged(&fault.to_string(), self.clock.now());
+                    if let Err(error) = self.db.tell(event).await {
+                        log::warn!("that was not noted among the events: {error}");
+                    }
+                }
                 Ok(_) | Err(AuditError::Busy) => {}
                 Err(error) => log::warn!("the audit log was not verified: {error}"),
             }
@@ -370,6 +377,28 @@ mod tests {
             assert_eq!((report.rows, report.anchor), (2, Some(expected)), "{anchor:?}");
             assert_eq!(report.fault.is_some(), expected == AnchorFound::Differs);
         }
+    }
+
+    #[tokio::test]
+    async fn damage_is_told_every_day() {
+        let (_folder, audit, clock) = open();
+        add(&audit, 9).await;
+        let daily = tokio::spawn(audit.clone().keep_verified());
+        let mut work = clock.work();
+        work.sleep(FIRST_VERIFY * 2).await;
+        let told = async || {
+            let events = audit.db.events_after(0, 10).await.unwrap();
+            events
+                .into_iter()
+                .map(|logged| (logged.event.kind, logged.event.data["problem"].clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told().await, []);
+        audit.db.lose_audit_row(5).await;
+        work.sleep(VERIFY_EVERY * 2).await;
+        let missing = Fault::Missing { first: 5, last: 5 }.to_string();
+        assert_eq!(told().await, vec![("audit.damaged".to_owned(), missing.into()); 2]);
+        daily.abort();
     }
 
     #[tokio::test]

@@ -14,11 +14,14 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, named_params, params};
 use tokio::sync::Notify;
 
-use super::{Db, DbError, to_ms};
+use super::{Db, DbError, events, to_ms};
 use crate::access::audit::chain::{Acceptance, AuditKey, Fault, Hash, Mark, MarkName, Place, Row, Verifier};
 use crate::access::audit::{Action, AuditEvent, Context, Snapshot, Target};
+use crate::fax::event::Event;
 use crate::secret::Secret;
 
+/// What is wrong with a log whose stored end is not genuine.
+pub const END_MOVED: &str = "its end was not where it had been noted";
 const COLUMNS: &str =
     "seq, at, actor, via, action, target, before, after, address, request_id, reason, prev_hash, hash";
 /// The head is told to whoever waits in [`Db::audit_grew`] after this many rows.
@@ -299,6 +302,9 @@ impl Chain {
         let mut last = end;
         let broken = Context::system().event(Action::AuditBroken, Target::new("audit", "log"), first.at);
         let broken = (!is_whole).then_some(&broken);
+        if broken.is_some() {
+            events::append(transaction, &[Event::audit_damaged(END_MOVED, first.at)])?;
+        }
         let mut at_ms = to_ms(first.at);
         for event in broken.into_iter().chain(events) {
             let Some(row) = Row::following(key, last, event) else { return Err(full) };

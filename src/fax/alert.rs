@@ -14,7 +14,7 @@ use super::event::Event;
 use super::sentences;
 
 /// Types of event that may call for a person. The index `events_alerts` holds these alone.
-pub const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 9] = [
     "dialling.limit_reached",
     "route.out_of_service",
     "route.in_service",
@@ -23,6 +23,7 @@ pub const TYPES: [&str; 8] = [
     "storage.full",
     "storage.accounted",
     "certificate.expiring",
+    "audit.damaged",
 ];
 
 /// What people are told.
@@ -57,6 +58,7 @@ impl Alert {
             }
             "storage.accounted" => unaccounted(&event.data)?,
             "certificate.expiring" => certificate(&event.data)?,
+            "audit.damaged" => audit(&event.data)?,
             _ => return None,
         };
         Some(Self { subject, sentence, at: event.at })
@@ -110,6 +112,15 @@ fn certificate(data: &Value) -> Option<(String, String)> {
     };
     let ends_at = time(&data["ends_at"])?;
     Some((subject, format!("Browsers refuse it after {ends_at}. Install a new one before.")))
+}
+
+fn audit(data: &Value) -> Option<(String, String)> {
+    let problem = data["problem"].as_str()?;
+    let sentence = format!(
+        "What is wrong: {problem}. Somebody may have touched the database. Keep a copy of it, find out who, and then \
+         take note of the damage with 'pagewire audit accept-damage'."
+    );
+    Some(("The audit log is damaged".to_owned(), sentence))
 }
 
 fn time(at: &Value) -> Option<String> {
@@ -192,6 +203,13 @@ mod tests {
                 json!({ "ends_at": "2026-01-08T12:00:00Z", "days": 7 }),
                 "The HTTPS certificate ends in 7 days",
                 "Browsers refuse it after 2026-01-08 12:00 UTC. Install a new one before.",
+            ),
+            (
+                "audit.damaged",
+                json!({ "problem": "row 7 was changed" }),
+                "The audit log is damaged",
+                "What is wrong: row 7 was changed. Somebody may have touched the database. Keep a copy of it, find out \
+                 who, and then take note of the damage with 'pagewire audit accept-damage'.",
             ),
         ];
         for kind in TYPES {

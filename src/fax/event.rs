@@ -65,6 +65,7 @@ pub const TYPES: &[&str] = &[
     "storage.accounted",
     "settings.changed",
     "certificate.expiring",
+    "audit.damaged",
 ];
 
 /// One entry of the event log, before it has its place there.
@@ -74,7 +75,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What happened: `fax.` and the new state, `fax.page_confirmed`, `fax.cancel_asked`,
     /// `fax.altered`, `fax.second_look`, `fax.other_station`, `fax.deleted`, `group.done`, `inbound.received`, `inbound.changed`, `inbound.deleted`;
-    /// `settings.changed`; `certificate.expiring`; `dialling.` and what began or ended; `route.` and how it is; `storage.` and how the disk stands; `api_key.` or
+    /// `settings.changed`; `certificate.expiring`; `audit.damaged`; `dialling.` and what began or ended; `route.` and how it is; `storage.` and how the disk stands; `api_key.` or
     /// `account.` and what was done to it.
     pub kind: String,
     /// Id of the fax it is about; of others `key:`, `account:`, `group:` or `route:` and the id.
@@ -176,6 +177,12 @@ impl Event {
     pub fn certificate_expiring(ends_at: Timestamp, days: u8, at: Timestamp) -> Self {
         let data = json!({ "ends_at": ends_at, "days": days });
         Self { at, kind: "certificate.expiring".to_owned(), subject: "certificate".to_owned(), data }
+    }
+
+    /// The audit log is not what was written, and so how.
+    pub fn audit_damaged(problem: &str, at: Timestamp) -> Self {
+        let data = json!({ "problem": problem });
+        Self { at, kind: "audit.damaged".to_owned(), subject: "audit".to_owned(), data }
     }
 
     /// Somebody read a received fax, took it on, or left a note; what a note says is not told.
@@ -303,7 +310,7 @@ mod tests {
             let error = wrong.parse::<TypePattern>().unwrap_err().to_string();
             assert!(
                 error.contains(
-                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, route.*, storage.*, settings.*, certificate.*, fax.held"
+                    "allowed: fax.*, group.*, inbound.*, api_key.*, account.*, dialling.*, route.*, storage.*, settings.*, certificate.*, audit.*, fax.held"
                 ),
                 "{error}"
             );

@@ -17,6 +17,7 @@ use super::{admin_summary, answer, json, post};
 use crate::access::records::{EXPIRY_WARNING_DAYS, Standing};
 use crate::access::scopes::Scope;
 use crate::app::App;
+use crate::db::audit::END_MOVED;
 use crate::fax::job::Job;
 use crate::fax::retention::Level;
 use crate::fax::sentences;
@@ -148,7 +149,7 @@ fn audit_damaged(request: &Permitted) -> Result<Option<Attention>, ApiError> {
     let verified = request.app.audit().last_verified();
     let found = verified.and_then(|verified| verified.fault.map(|fault| (verified.at, fault.to_string())));
     let noticed = request.app.db().audit_broken_at()?;
-    let noticed = noticed.map(|at| (at, "its end was not where it had been noted".to_owned()));
+    let noticed = noticed.map(|at| (at, END_MOVED.to_owned()));
     Ok(found.or(noticed).map(|(at, what)| {
         Attention::new(
             "audit_damaged",

@@ -176,7 +176,7 @@ const WORDS: Record<string, Words> = {
   },
   "mail.alerts_to": {
     label: "Told when the appliance needs somebody",
-    hint: "E-mail addresses: a line fails, a limit is reached, the disk fills up, the certificate ends. Empty for the same people.",
+    hint: "E-mail addresses, for a line that fails, a limit that is reached, a full disk and the like. Empty for those who are told of faxes.",
   },
   "mail.show_numbers": { label: "Numbers stand whole in notices", hint: "Otherwise their last four digits: mail passes through many hands." },
   "server.listen": { label: "Programs on this machine", hint: "Address and port of plain HTTP." },
