@@ -2,8 +2,9 @@
 //!
 //! Owns: the durable queue of them. A notice about a fax is stored by [`queue`] in the transaction of the
 //! change it tells of, so none is lost and none is told of what did not happen. One that calls for a person
-//! is made of the event log, in the transaction that notes how far the log was looked through. One row for each recipient, so that
-//! one who cannot be reached keeps no other waiting. Refuses: to hold whole numbers; the fax has them.
+//! is made of the event log, in the transaction that notes how far the log was looked through. One row for
+//! each recipient, so that one who cannot be reached keeps no other waiting. Refuses: to hold whole numbers;
+//! the fax has them.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};

@@ -5,13 +5,12 @@
 //! about.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dialling::Cause;
 use super::event::Event;
-use super::sentences;
+use super::{notice, sentences};
 
 /// Types of event that may call for a person. The index `events_alerts` holds these alone.
 pub const TYPES: [&str; 9] = [
@@ -124,8 +123,7 @@ fn audit(data: &Value) -> Option<(String, String)> {
 }
 
 fn time(at: &Value) -> Option<String> {
-    let at: Timestamp = at.as_str()?.parse().ok()?;
-    Some(at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string())
+    at.as_str()?.parse().ok().map(notice::time)
 }
 
 #[cfg(test)]

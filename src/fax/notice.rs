@@ -218,7 +218,8 @@ fn text(lines: &[String]) -> String {
     lines.map(|line| plain(line) + "\r\n").collect()
 }
 
-fn time(at: Timestamp) -> String {
+/// A moment in words.
+pub(super) fn time(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
