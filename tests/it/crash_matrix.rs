@@ -1,6 +1,7 @@
 //! The appliance dies right after each durable step of a fax's life, by name: nothing is lost,
 //! nothing is stuck, nothing is doubled unannounced. `src/crash.rs` has the list of steps.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -91,13 +92,18 @@ const CASES: &[Case] = &[
 const TOLD: &[(Step, usize)] =
     &[(Step::DeliveriesQueued, 0), (Step::ReceiverAsked, 1), (Step::DeliveryStored, 0)];
 
-/// The same of a notice by e-mail, whose Message-ID stays.
-const MAILED: &[(Step, usize)] =
-    &[(Step::FaxAccepted, 0), (Step::EndStored, 0), (Step::MailTaken, 1), (Step::MailStored, 0)];
+/// How often one notice comes by e-mail when the appliance dies after such a step; its Message-ID stays.
+const MAILED: &[(Step, RangeInclusive<usize>)] = &[
+    (Step::FaxAccepted, 1..=1),
+    // The post office is called by the same commit, and may have been quicker than death.
+    (Step::EndStored, 1..=2),
+    (Step::MailTaken, 2..=2),
+    (Step::MailStored, 1..=1),
+];
 
 #[test]
 fn every_step_has_its_case() {
-    let told = TOLD.iter().chain(MAILED).map(|(step, _)| *step);
+    let told = TOLD.iter().map(|(step, _)| *step).chain(MAILED.iter().map(|(step, _)| *step));
     let tried: Vec<Step> = CASES.iter().map(|case| case.step).chain(told).collect();
     for step in Step::ALL {
         assert!(tried.contains(step), "nobody dies after {}", step.name());
@@ -140,7 +146,7 @@ async fn dying_while_a_receiver_is_told_loses_no_event() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dying_around_a_notice_loses_none() {
-    for (step, twice) in MAILED {
+    for (step, times) in MAILED {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
         let mut server = MailServer::start(folder.path(), ([127, 0, 0, 1], 0).into(), |_| None).await;
@@ -158,12 +164,15 @@ async fn dying_around_a_notice_loses_none() {
         let id = send(&serve.http, &case).await.expect("an answer");
         assert_eq!(serve.http.finished(BOOTSTRAP, &id).await["status"], "SUCCESS", "{}", step.name());
         let mut notices = Vec::new();
-        for _ in 0..=*twice {
+        for _ in 0..*times.start() {
             let got = tokio::time::timeout(Duration::from_secs(60), server.told.recv()).await;
             notices.push(got.expect("the notice comes").unwrap().header("Message-ID").to_owned());
         }
         assert_eq!(serve.terminate(), Some(0));
-        assert!(server.told.try_recv().is_err(), "{}: and no more", step.name());
+        while let Ok(got) = server.told.try_recv() {
+            notices.push(got.header("Message-ID").to_owned());
+        }
+        assert!(times.contains(&notices.len()), "{}: it came {} times", step.name(), notices.len());
         notices.dedup();
         assert_eq!(notices.len(), 1, "{}: one notice, whatever it took", step.name());
     }
